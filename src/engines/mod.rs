@@ -1,0 +1,2 @@
+//! Clients of the servers that Hera manages. No Kubernetes in here.
+pub mod redis;

@@ -1,0 +1,7 @@
+//! Hera: Kubernetes operators for databases and secrets in one process.
+pub mod cli;
+pub mod engines;
+pub mod k8s;
+pub mod manager;
+pub mod operators;
+pub mod settings;

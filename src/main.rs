@@ -1,0 +1,3 @@
+//! The `hera` command.
+
+fn main() {}

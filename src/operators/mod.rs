@@ -1,0 +1,2 @@
+//! The operators.
+pub mod redis;
