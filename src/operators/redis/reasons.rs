@@ -1,0 +1,74 @@
+//! The reasons of conditions, events and blockers of the Redis operator. The documentation lists them all.
+
+macro_rules! reasons {
+    ($($name:ident = $meaning:literal, $action:literal;)*) => {
+        $(#[doc = $meaning] pub const $name: &str = stringify!($name);)*
+        /// Every reason with its meaning and what a user can do.
+        pub const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $meaning, $action)),*];
+        /// What a user can do about a reason; empty for an unknown one.
+        pub fn action(reason: &str) -> &'static str {
+            ALL.iter().find(|(name, ..)| *name == reason).map_or("", |(_, _, action)| action)
+        }
+    };
+}
+
+#[allow(non_upper_case_globals)]
+mod list {
+    reasons! {
+        AllInstancesReady = "Every instance serves and is in sync.", "Nothing.";
+        Creating = "The database is being created.", "Wait.";
+        InvalidSpec = "The spec has a value that cannot be used; nothing is changed until it is corrected.", "Correct the field that the message names.";
+        NameConflict = "An object with a name that Hera needs exists and belongs to something else; it is not touched.", "Delete or rename that object, or choose another name for the Redis.";
+        ApiError = "The Kubernetes API refused or did not answer a call.", "Look at the message; Hera tries again with growing pauses.";
+        SecretNotFound = "The Secret with the password does not exist.", "Create the Secret that the message names, or remove spec.auth.passwordSecretRef.";
+        SecretKeyMissing = "The Secret with the password has no such key, or an empty value.", "Add the key that the message names to the Secret.";
+        PrimaryServing = "The primary accepts connections.", "Nothing.";
+        NoPrimary = "There is no primary at the moment.", "Wait; the message says what Hera waits for.";
+        PrimaryUnreachable = "The primary does not answer Hera, but its replicas still hear from it, or it is silent for too short a time.", "Check the network between Hera and the pod.";
+        PrimaryBusy = "The primary runs a long script and answers BUSY; it is alive and stays the primary.", "End the script with SCRIPT KILL, or wait.";
+        PrimaryLoading = "The server that holds the newest data loads it from disk.", "Wait.";
+        FailingOver = "The primary was lost and a replica takes over.", "Wait.";
+        FailoverCompleted = "A replica was promoted after the primary was lost.", "Nothing.";
+        HandingOver = "The primary hands over to a replica without losing writes.", "Wait.";
+        HandOverCompleted = "The primary handed over to a replica.", "Nothing.";
+        HandOverFailed = "The hand-over did not finish in time; the primary stays.", "Look at the replicas; Hera tries again when it is still needed.";
+        PrimaryAdopted = "A primary that Hera did not choose was found alive, and is followed.", "Nothing.";
+        SecondPrimaryDemoted = "A second writable server was found and made a replica of the primary.", "Nothing.";
+        WaitingForInstance = "An instance that may hold newer data does not answer yet.", "Wait, or name the pod to promote in the annotation redis.hera.dev/approve-primary.";
+        NoLineageProof = "No instance can be proven to hold the newest data, so none is promoted.", "Look at the instances, then name the pod to promote in the annotation redis.hera.dev/approve-primary.";
+        EmptyPrimary = "The primary is empty while another instance holds data of another lineage; it is not overwritten.", "Name the pod with the right data in the annotation redis.hera.dev/approve-primary.";
+        DataSetEmpty = "Every instance restarted without its data; the database starts empty.", "Use spec.storage when the data must survive a restart of all pods.";
+        RestartWouldLoseData = "A change needs a restart of the only server that holds the data, and it has no volume.", "Scale to two or more replicas in mode Replication, or set the annotation redis.hera.dev/accept-data-loss: \"true\".";
+        NoRisk = "No act that is due would lose data.", "Nothing.";
+        ReplicasInSync = "Every replica is linked to the primary and in sync.", "Nothing.";
+        ReplicasBehind = "A replica is not linked to the primary, or still synchronises.", "Wait; the message names the pods.";
+        IncompatibleVersion = "A replica could not read the data of the primary, so it is not attached.", "Use an engine and version that can read the data: the same engine, the same version or newer.";
+        RollingUpdate = "Pods are replaced one by one.", "Wait.";
+        RollWaiting = "A change needs restarts and waits until all instances are in sync.", "Look at the instances that are not ready.";
+        RolloutBudgetExhausted = "Other databases restart pods at the moment.", "Wait, or raise the rollout budget of the manager.";
+        Settled = "Nothing is in progress.", "Nothing.";
+        Scaling = "Pods are added or removed.", "Wait.";
+        ConfigVerified = "Every directive of spec.config is in effect on every instance that answers.", "Nothing.";
+        ConfigPending = "The configuration is being applied.", "Wait.";
+        InvalidConfig = "The server refuses a directive or its value; the servers go on with the values that they had.", "Correct or remove the directive that the message names.";
+        StorageBound = "Every volume is bound and has its size.", "Nothing.";
+        NoStorage = "The database has no volumes.", "Nothing.";
+        StorageClassNotFound = "The storage class does not exist.", "Create the storage class or correct spec.storage.storageClassName.";
+        VolumePending = "A volume is not bound yet.", "Look at the events of the claim that the message names.";
+        VolumeExpanding = "Volumes are growing.", "Wait.";
+        VolumeExpansionUnsupported = "The storage class does not allow volumes to grow.", "Set allowVolumeExpansion in the storage class, or set spec.storage.size back.";
+        VolumeExpansionFailed = "The storage refused to grow a volume.", "Look at the claim; set spec.storage.size back to a size that the storage can give.";
+        ImagePullFailed = "The image of a pod cannot be pulled.", "Correct spec.image or spec.version, or the pull secret.";
+        PodUnschedulable = "A pod finds no node.", "Free or add capacity, or relax resources or affinity.";
+        PodCrashing = "The server of a pod ends again and again.", "Look at the logs of the pod; correct the spec.";
+        PodNotCreated = "A pod does not exist yet.", "Look at the events of the StatefulSet.";
+        PodStarting = "A pod starts.", "Wait.";
+        InstanceUnreachable = "The server of a pod does not answer.", "Look at the pod and at network policies.";
+        InstanceUnresponsiveDeleted = "A server that did not answer any more was replaced by deleting its pod.", "Nothing.";
+        AccessDenied = "A server refuses Hera's own user.", "Restart the pod so that it reads its users again.";
+        Paused = "The annotation hera.dev/reconcile: paused stops all changes.", "Remove the annotation to go on.";
+        NotPaused = "Changes are made.", "Nothing.";
+        PlanOnly = "The annotation hera.dev/plan-only shows the plan and stops all changes.", "Remove the annotation to go on.";
+    }
+}
+pub use list::*;
