@@ -1,1 +1,32 @@
-//! Redis and Valkey.
+//! A typed client for one Redis or Valkey server, and a monitor that watches one server.
+//!
+//! Nothing in here knows Kubernetes: an [`Address`] goes in, facts ([`Info`], [`MonitorState`]) and typed failures
+//! ([`Failure`]) come out. Every call has a time limit, so a server that hangs is a fact as well.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `address` | where a server listens, who logs in, how long a call may take |
+//! | `failure` | why a call failed, and whether the server lives all the same |
+//! | `client` | the commands that Hera sends |
+//! | `info` | the reply of `INFO` as a typed value |
+//! | `acl` | the ACL users that Hera creates and what they may do |
+//! | `monitor` | one connection held to one server, with its last state and a channel of changes |
+//! | `observation` | what the monitor knows of a server, and which differences are worth telling |
+//!
+//! Supported servers: Redis 7.0 and newer, Valkey 7.2 and newer (`INFO` and `CONFIG` with several arguments).
+
+mod acl;
+mod address;
+mod client;
+mod failure;
+mod info;
+mod monitor;
+mod observation;
+
+pub use acl::{AclUser, hera_acl_rules, password_hash, probe_acl_rules, replication_acl_rules};
+pub use address::{Address, Credentials, Limits};
+pub use client::Client;
+pub use failure::Failure;
+pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
+pub use monitor::{Change, Monitor, Target};
+pub use observation::{MonitorState, What};

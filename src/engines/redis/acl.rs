@@ -1,0 +1,116 @@
+//! The ACL users that Hera creates, and what they may do.
+//!
+//! Every rule list starts from nothing (`resetkeys resetchannels -@all`) and names commands one by one, so that a command
+//! that a later server adds to a category is not granted unseen.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+use sha2::{Digest, Sha256};
+
+use super::failure::Failure;
+
+/// What every rule list starts with: no key, no channel, no command.
+const NOTHING: &str = "resetkeys resetchannels -@all";
+
+/// Rules of Hera's own user, without `on` and without passwords.
+///
+/// It sees the state of a server, assigns its role, and changes its configuration and its users' passwords. It cannot
+/// read, write, copy or flush data.
+pub fn hera_acl_rules() -> String {
+    format!(
+        "{NOTHING} +ping +info +replicaof +failover +config|get +config|set \
+         +client|pause +client|unpause +client|kill +acl|setuser +acl|getuser"
+    )
+}
+
+/// Rules of the user that replicas log in with at their primary (`masteruser`), without `on` and without passwords.
+///
+/// `PSYNC` hands out the whole data set, so its password is as secret as the data.
+pub fn replication_acl_rules() -> String {
+    format!("{NOTHING} +psync +replconf +ping")
+}
+
+/// Rules of the user that the probes of the pod log in with, without `on` and without passwords.
+pub fn probe_acl_rules() -> String {
+    format!("{NOTHING} +ping +info")
+}
+
+/// SHA-256 of a password in lower-case hex, as `ACL SETUSER user #hash` takes it.
+pub fn password_hash(password: &str) -> String {
+    Sha256::digest(password.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// An ACL user as `ACL GETUSER` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AclUser {
+    /// `on` or `off`, and such as `nopass`, `sanitize-payload`.
+    pub flags: Vec<String>,
+    /// SHA-256 of each password, lower-case hex.
+    pub passwords: Vec<String>,
+    /// Command rules, such as `-@all +ping`.
+    pub commands: String,
+    /// Key patterns, such as `~app:*`.
+    pub keys: String,
+    /// Channel patterns, such as `&*`.
+    pub channels: String,
+}
+
+impl AclUser {
+    /// Whether the user may log in at all.
+    pub fn is_on(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "on")
+    }
+
+    /// Whether any password is accepted.
+    pub fn is_without_password(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "nopass")
+    }
+
+    /// Reads the reply of `ACL GETUSER`.
+    pub(super) fn from_reply(value: Value) -> Result<Self, Failure> {
+        fn read<T: redis::FromRedisValue + Default>(value: Option<Value>) -> Result<T, Failure> {
+            value.map_or_else(
+                || Ok(T::default()),
+                |value| {
+                    redis::from_redis_value(value)
+                        .map_err(|error| Failure::Protocol(error.to_string()))
+                },
+            )
+        }
+        let mut fields: BTreeMap<String, Value> = read(Some(value))?;
+        Ok(Self {
+            flags: read(fields.remove("flags"))?,
+            passwords: read(fields.remove("passwords"))?,
+            commands: read(fields.remove("commands"))?,
+            keys: read(fields.remove("keys"))?,
+            channels: read(fields.remove("channels"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_hash_is_sha256_in_lower_case_hex() {
+        assert_eq!(
+            password_hash("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn rules_start_from_nothing_and_grant_no_category() {
+        for rules in [hera_acl_rules(), replication_acl_rules(), probe_acl_rules()] {
+            let granted = rules.strip_prefix(NOTHING).unwrap();
+            for rule in granted.split_whitespace() {
+                assert!(rule.starts_with('+') && !rule.contains('@'), "{rule}");
+            }
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The commands that Hera sends to a server.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisConnectionInfo, Value,
+};
+use secrecy::ExposeSecret;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::acl::AclUser;
+use super::address::{Address, Credentials, Limits};
+use super::failure::Failure;
+use super::info::Info;
+
+/// The sections of `INFO` that [`Info`] is read from. `commandstats` and the like are long and not needed.
+const SECTIONS: [&str; 6] = [
+    "server",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "keyspace",
+];
+
+/// A connection to one server, logged in.
+///
+/// Clones share the connection. It ends when the last clone is dropped, also while a server that hangs owes replies.
+#[derive(Clone)]
+pub struct Client {
+    connection: MultiplexedConnection,
+    address: Address,
+    limits: Limits,
+    closed: CancellationToken,
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects and logs in.
+    ///
+    /// The TCP connection has the limit `limits.connect`, the login `limits.command`.
+    pub async fn connect(
+        address: &Address,
+        credentials: &Credentials,
+        limits: Limits,
+    ) -> Result<Self, Failure> {
+        let attempt = TcpStream::connect((address.host.as_str(), address.port));
+        let stream = timeout(limits.connect, attempt)
+            .await
+            .map_err(|_| Failure::Timeout)?
+            .map_err(|error| Failure::from_connect(&error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Failure::from_connect(&error))?;
+
+        // The library sends nothing on such a connection by itself, so the login below shows the server's own words.
+        let settings = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP2)
+            .set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&settings, stream, config)
+                .await
+                .map_err(|error| Failure::from_error(&error))?;
+
+        // The driver reads the socket also while nothing is asked, so it ends as soon as the server closes the
+        // connection: that is how a killed process is noticed at once.
+        let closed = CancellationToken::new();
+        let on_end = closed.clone().drop_guard();
+        let driver = tokio::spawn(async move {
+            driver.await;
+            drop(on_end);
+        });
+        let client = Self {
+            connection,
+            address: address.clone(),
+            limits,
+            closed,
+            _driver: Arc::new(AbortOnDropHandle::new(driver)),
+        };
+        let mut login = redis::cmd("AUTH");
+        login
+            .arg(&credentials.username)
+            .arg(credentials.password.expose_secret());
+        client
+            .call::<()>(&login)
+            .await
+            .map_err(Failure::during_login)?;
+        Ok(client)
+    }
+
+    /// The server's address, as it was given to [`Client::connect`].
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Completes when the connection has ended.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// `PING`: the server runs commands. `LOADING`, `BUSY` and `MASTERDOWN` come back as failures that are alive.
+    pub async fn ping(&self) -> Result<(), Failure> {
+        self.call(&redis::cmd("PING")).await
+    }
+
+    /// `INFO` with all sections that [`Info`] is read from. A server answers it while it loads, but not while a script
+    /// keeps it busy.
+    pub async fn info(&self) -> Result<Info, Failure> {
+        let text: String = self.call(redis::cmd("INFO").arg(&SECTIONS)).await?;
+        Info::parse(&text).map_err(|error| Failure::Protocol(error.to_string()))
+    }
+
+    /// `PING` and the text of `INFO` with all sections (`full`) or only `replication`, in one round trip.
+    ///
+    /// The first result is that of `PING`. Fails as a whole when the connection does.
+    pub(super) async fn poll(
+        &self,
+        full: bool,
+    ) -> Result<(Result<(), Failure>, Result<String, Failure>), Failure> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("PING").cmd("INFO");
+        if full {
+            pipeline.arg(&SECTIONS);
+        } else {
+            pipeline.arg("replication");
+        }
+        let mut connection = self.connection.clone();
+        let replies = timeout(
+            self.limits.command,
+            connection.send_packed_commands(&pipeline, 0, 2),
+        )
+        .await
+        .map_err(|_| Failure::Timeout)?
+        .map_err(|error| Failure::from_error(&error))?;
+        let [ping, info] = <[Value; 2]>::try_from(replies)
+            .map_err(|_| Failure::Protocol("a reply is missing".into()))?;
+        Ok((reply(ping), reply(info)))
+    }
+
+    /// `REPLICAOF host port`: makes the server a replica of `primary`. It returns before the link is up.
+    ///
+    /// The server drops its own data set when it cannot continue by partial resync: the caller has to know that
+    /// `primary` holds the data, and in a format that the server can read.
+    pub async fn replica_of(&self, primary: &Address) -> Result<(), Failure> {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(&primary.host).arg(primary.port);
+        self.call(&command).await
+    }
+
+    /// `REPLICAOF NO ONE`: makes the server a primary that takes writes. No effect on one that is a primary already.
+    pub async fn promote(&self) -> Result<(), Failure> {
+        self.call(redis::cmd("REPLICAOF").arg("NO").arg("ONE"))
+            .await
+    }
+
+    /// `FAILOVER TO host port TIMEOUT ms`, sent to the primary: it stops writes, waits until the replica has all of
+    /// them, and changes places with it.
+    ///
+    /// `replica` is exactly what the primary shows in [`Info::replicas`]. Success says only that the hand-over began:
+    /// poll [`Info::failover_state`] and [`Info::role`]. When `limit` (whole milliseconds, at least 1) passes first, the
+    /// server gives up by itself and stays primary. It is never forced, which would lose writes.
+    pub async fn failover_to(&self, replica: &Address, limit: Duration) -> Result<(), Failure> {
+        let mut command = redis::cmd("FAILOVER");
+        command
+            .arg("TO")
+            .arg(&replica.host)
+            .arg(replica.port)
+            .arg("TIMEOUT")
+            .arg(milliseconds(limit));
+        self.call(&command).await
+    }
+
+    /// `FAILOVER ABORT`. That none is in progress is no failure: the wish is fulfilled.
+    pub async fn failover_abort(&self) -> Result<(), Failure> {
+        match self.call(redis::cmd("FAILOVER").arg("ABORT")).await {
+            Err(Failure::Command(text)) if text.contains("No failover in progress") => Ok(()),
+            other => other,
+        }
+    }
+
+    /// `CONFIG GET` of several directives. A directive that the server does not know is absent from the result.
+    pub async fn config_get(&self, names: &[&str]) -> Result<BTreeMap<String, String>, Failure> {
+        self.call(redis::cmd("CONFIG").arg("GET").arg(names)).await
+    }
+
+    /// `CONFIG SET` of several directives, all or none.
+    ///
+    /// [`Failure::Command`] holds the server's text, which names the directive that is unknown, immutable or has a bad
+    /// value.
+    pub async fn config_set(&self, directives: &[(&str, &str)]) -> Result<(), Failure> {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET");
+        for (name, value) in directives {
+            command.arg(name).arg(value);
+        }
+        self.call(&command).await
+    }
+
+    /// Replaces all passwords of an ACL user by the given ones in one step; its rules stay.
+    ///
+    /// `hashes` are SHA-256 in lower-case hex ([`super::password_hash`]), so no password is sent. Connections that are
+    /// open stay logged in. A user that does not exist is created without any permission, and off.
+    pub async fn set_user_password(&self, user: &str, hashes: &[String]) -> Result<(), Failure> {
+        let mut rules = vec!["resetpass".to_owned()];
+        rules.extend(hashes.iter().map(|hash| format!("#{hash}")));
+        self.acl_set_user(user, &rules).await
+    }
+
+    /// `ACL SETUSER`: applies the rules in order on top of what the user has.
+    pub async fn acl_set_user(&self, user: &str, rules: &[String]) -> Result<(), Failure> {
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg(user).arg(rules);
+        self.call(&command).await
+    }
+
+    /// `ACL GETUSER`; `None` when there is no such user.
+    pub async fn acl_get_user(&self, user: &str) -> Result<Option<AclUser>, Failure> {
+        match self
+            .call(redis::cmd("ACL").arg("GETUSER").arg(user))
+            .await?
+        {
+            Value::Nil => Ok(None),
+            value => AclUser::from_reply(value).map(Some),
+        }
+    }
+
+    /// `CLIENT PAUSE ms WRITE`: commands that write wait until [`Client::unpause_writes`] or until `limit` has passed.
+    /// Reads, replication and the commands of this client go on.
+    pub async fn pause_writes(&self, limit: Duration) -> Result<(), Failure> {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("PAUSE").arg(milliseconds(limit)).arg("WRITE");
+        self.call(&command).await
+    }
+
+    /// `CLIENT UNPAUSE`.
+    pub async fn unpause_writes(&self) -> Result<(), Failure> {
+        self.call(redis::cmd("CLIENT").arg("UNPAUSE")).await
+    }
+
+    /// `CLIENT KILL TYPE normal SKIPME yes`: disconnects all clients but this connection, so that they connect again
+    /// and reach the present primary. Replicas and subscribers stay. Returns how many were disconnected.
+    ///
+    /// Other connections of Hera to this server (a [`super::Monitor`]) are cut as well and come back by themselves.
+    pub async fn kill_normal_clients(&self) -> Result<u64, Failure> {
+        let mut command = redis::cmd("CLIENT");
+        command
+            .arg("KILL")
+            .arg("TYPE")
+            .arg("normal")
+            .arg("SKIPME")
+            .arg("yes");
+        self.call(&command).await
+    }
+
+    async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+        let mut connection = self.connection.clone();
+        let value = timeout(self.limits.command, connection.send_packed_command(command))
+            .await
+            .map_err(|_| Failure::Timeout)?
+            .map_err(|error| Failure::from_error(&error))?;
+        reply(value)
+    }
+}
+
+/// Reads a reply, or the failure that it is.
+fn reply<T: FromRedisValue>(value: Value) -> Result<T, Failure> {
+    match value {
+        Value::ServerError(error) => Err(Failure::from_reply(&error)),
+        value => T::from_redis_value(value).map_err(|error| Failure::Protocol(error.to_string())),
+    }
+}
+
+/// Whole milliseconds, at least 1: the servers refuse 0 or take it for "no limit".
+fn milliseconds(limit: Duration) -> u64 {
+    u64::try_from(limit.as_millis())
+        .unwrap_or(u64::MAX)
+        .clamp(1, i64::MAX.unsigned_abs())
+}
