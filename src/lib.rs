@@ -5,3 +5,6 @@ pub mod k8s;
 pub mod manager;
 pub mod operators;
 pub mod settings;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
