@@ -1,4 +1,5 @@
 //! The operators, side by side, and their registry.
+pub mod manifests;
 pub mod redis;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
