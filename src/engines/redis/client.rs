@@ -10,6 +10,7 @@ use redis::{
     AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisConnectionInfo, Value,
 };
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ const SECTIONS: [&str; 6] = [
     "replication",
     "keyspace",
 ];
+
+/// Bytes that the reply to a login may have; the servers' are far shorter.
+const LOGIN_REPLY_LIMIT: u64 = 4096;
 
 /// A connection to one server, logged in.
 ///
@@ -60,7 +64,7 @@ impl Client {
         limits: Limits,
     ) -> Result<Self, Failure> {
         let attempt = TcpStream::connect((address.host.as_str(), address.port));
-        let stream = timeout(limits.connect, attempt)
+        let mut stream = timeout(limits.connect, attempt)
             .await
             .map_err(|_| Failure::Timeout)?
             .map_err(|error| Failure::from_connect(&error))?;
@@ -68,7 +72,11 @@ impl Client {
             .set_nodelay(true)
             .map_err(|error| Failure::from_connect(&error))?;
 
-        // The library sends nothing on such a connection by itself, so the login below shows the server's own words.
+        timeout(limits.command, log_in(&mut stream, credentials))
+            .await
+            .map_err(|_| Failure::Timeout)??;
+
+        // With these settings the library sends nothing by itself.
         let settings = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP2)
             .set_skip_set_lib_name();
@@ -88,22 +96,13 @@ impl Client {
             driver.await;
             drop(on_end);
         });
-        let client = Self {
+        Ok(Self {
             connection,
             address: address.clone(),
             limits,
             closed,
             _driver: Arc::new(AbortOnDropHandle::new(driver)),
-        };
-        let mut login = redis::cmd("AUTH");
-        login
-            .arg(&credentials.username)
-            .arg(credentials.password.expose_secret());
-        client
-            .call::<()>(&login)
-            .await
-            .map_err(Failure::during_login)?;
-        Ok(client)
+        })
     }
 
     /// The server's address, as it was given to [`Client::connect`].
@@ -282,6 +281,34 @@ impl Client {
             .map_err(|_| Failure::Timeout)?
             .map_err(|error| Failure::from_error(&error))?;
         reply(value)
+    }
+}
+
+/// Sends `AUTH` and reads its reply, which is one line.
+///
+/// It is done on the bare stream because a server that is at its limit of clients says so unasked and closes: the library
+/// would take that line for no reply of anything, and a server that lives would look like one that is gone.
+async fn log_in(stream: &mut TcpStream, credentials: &Credentials) -> Result<(), Failure> {
+    let mut login = redis::cmd("AUTH");
+    login
+        .arg(&credentials.username)
+        .arg(credentials.password.expose_secret());
+    // A failed write is told by the read that follows, after what the server may have said before.
+    let written = stream.write_all(&login.get_packed_command()).await;
+    let mut line = Vec::new();
+    let read = BufReader::new(stream)
+        .take(LOGIN_REPLY_LIMIT)
+        .read_until(b'\n', &mut line)
+        .await;
+    if line.is_empty() {
+        return Err(match read.and(written.map(|()| 0)) {
+            Ok(_) => Failure::Closed,
+            Err(error) => Failure::from_connect(&error),
+        });
+    }
+    match redis::parse_redis_value(&line) {
+        Ok(value) => reply::<()>(value).map_err(Failure::during_login),
+        Err(error) => Err(Failure::Protocol(error.to_string())),
     }
 }
 

@@ -339,7 +339,8 @@ impl<'a> Fields<'a> {
                     port: parse(name, part("port")?)?,
                     state: part("state")?.to_owned(),
                     offset: parse(name, part("offset")?)?,
-                    lag: parse(name, part("lag")?)?,
+                    // Below zero when the server's clock was set back.
+                    lag: parse::<i64>(name, part("lag")?)?.max(0).unsigned_abs(),
                 })
             })
             .collect::<Result<Vec<_>, InfoError>>()?;
