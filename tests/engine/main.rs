@@ -1,0 +1,55 @@
+//! The Redis client and monitor against real `redis-server` and `valkey-server` processes on loopback.
+//!
+//! Each test runs once for each server of [`server::NAMES`]; `tests/engine/servers` fetches them.
+
+mod access;
+mod configuration;
+mod failures;
+mod monitoring;
+mod replication;
+mod server;
+
+/// Makes one test of each function for each server: `redis_7_0::...`, and so on.
+macro_rules! on_every_server {
+    ($($test:path => $name:ident),* $(,)?) => {
+        on_every_server!(@module redis_7_0 "redis-7.0" $($test => $name),*);
+        on_every_server!(@module redis_8_0 "redis-8.0" $($test => $name),*);
+        on_every_server!(@module valkey_8_1 "valkey-8.1" $($test => $name),*);
+        on_every_server!(@module valkey_9 "valkey-9" $($test => $name),*);
+    };
+    (@module $module:ident $server:literal $($test:path => $name:ident),*) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    $test(crate::server::Program::find($server)).await;
+                }
+            )*
+        }
+    };
+}
+
+on_every_server! {
+    crate::access::hera_can_do_its_work_and_touch_no_data => hera_can_do_its_work_and_touch_no_data,
+    crate::access::replication_and_probe_users_can_do_theirs_only => replication_and_probe_users_can_do_theirs_only,
+    crate::access::passwords_change_by_hash_in_one_step => passwords_change_by_hash_in_one_step,
+    crate::access::a_refused_login_is_told_as_such => a_refused_login_is_told_as_such,
+    crate::configuration::directives_are_read_and_set => directives_are_read_and_set,
+    crate::configuration::a_refused_directive_is_named => a_refused_directive_is_named,
+    crate::failures::a_killed_server_refuses_and_a_stopped_one_is_silent => a_killed_server_refuses_and_a_stopped_one_is_silent,
+    crate::failures::a_server_that_runs_a_script_lives => a_server_that_runs_a_script_lives,
+    crate::failures::a_server_that_loads_lives => a_server_that_loads_lives,
+    crate::failures::a_server_full_of_clients_lives => a_server_full_of_clients_lives,
+    crate::failures::a_replica_without_its_primary_lives => a_replica_without_its_primary_lives,
+    crate::monitoring::a_killed_process_is_noticed_at_once => a_killed_process_is_noticed_at_once,
+    crate::monitoring::a_stopped_process_is_noticed_by_a_poll => a_stopped_process_is_noticed_by_a_poll,
+    crate::monitoring::a_busy_process_is_not_silent => a_busy_process_is_not_silent,
+    crate::monitoring::changes_of_replication_are_told => changes_of_replication_are_told,
+    crate::monitoring::a_dropped_monitor_ends_its_connection => a_dropped_monitor_ends_its_connection,
+    crate::replication::a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data => a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data,
+    crate::replication::a_hand_over_loses_no_acknowledged_write => a_hand_over_loses_no_acknowledged_write,
+    crate::replication::a_hand_over_to_a_stopped_replica_is_given_up => a_hand_over_to_a_stopped_replica_is_given_up,
+    crate::replication::after_a_promotion_the_others_resync_partially => after_a_promotion_the_others_resync_partially,
+    crate::replication::an_isolated_primary_refuses_writes => an_isolated_primary_refuses_writes,
+    crate::replication::clients_are_paused_and_disconnected => clients_are_paused_and_disconnected,
+}
