@@ -25,7 +25,7 @@ pub async fn a_killed_server_refuses_and_a_stopped_one_is_silent(program: Progra
         .unwrap();
     assert_eq!(open.ping().await, Ok(()));
 
-    server.signal("STOP");
+    server.stop();
     assert_eq!(open.ping().await, Err(Failure::Timeout));
     // The kernel still takes connections for the stopped process; the login gets no answer.
     let login = Client::connect(&server.address(), &hera(), short()).await;

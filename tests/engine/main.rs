@@ -2,6 +2,12 @@
 //!
 //! Each test runs once for each server of [`server::NAMES`]; `tests/engine/servers` fetches them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where its assumption fails"
+)]
+
 mod access;
 mod configuration;
 mod failures;
@@ -47,6 +53,7 @@ on_every_server! {
     crate::monitoring::changes_of_replication_are_told => changes_of_replication_are_told,
     crate::monitoring::a_dropped_monitor_ends_its_connection => a_dropped_monitor_ends_its_connection,
     crate::replication::a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data => a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data,
+    crate::replication::only_a_snapshot_of_an_orderly_stop_keeps_the_history => only_a_snapshot_of_an_orderly_stop_keeps_the_history,
     crate::replication::a_hand_over_loses_no_acknowledged_write => a_hand_over_loses_no_acknowledged_write,
     crate::replication::a_hand_over_to_a_stopped_replica_is_given_up => a_hand_over_to_a_stopped_replica_is_given_up,
     crate::replication::after_a_promotion_the_others_resync_partially => after_a_promotion_the_others_resync_partially,

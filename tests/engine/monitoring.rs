@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hera::engines::redis::{
-    Change, Credentials, Failure, Limits, Monitor, MonitorState, Role, Target, What,
+    Change, Credentials, Failure, Limits, Monitor, MonitorState, ReplicaLink, Role, Target, What,
 };
 use tokio::sync::mpsc;
 
@@ -79,7 +79,6 @@ pub async fn a_killed_process_is_noticed_at_once(program: Program) {
         (None, 0, None)
     );
     assert_ne!(state.last.unwrap().run_id, before.run_id);
-    println!("{}: noticed after {noticed:?}", program.name);
 }
 
 pub async fn a_stopped_process_is_noticed_by_a_poll(program: Program) {
@@ -92,7 +91,7 @@ pub async fn a_stopped_process_is_noticed_by_a_poll(program: Program) {
     told(&mut changes, What::Answering).await;
     let run_id = monitor.state().last.unwrap().run_id;
 
-    server.signal("STOP");
+    server.stop();
     let state = state_until(&monitor, |state| state.consecutive_failures >= 3).await;
     assert_eq!(state.failure, Some(Failure::Timeout));
     server.signal("CONT");
@@ -137,7 +136,7 @@ pub async fn changes_of_replication_are_told(program: Program) {
         state
             .last
             .as_ref()
-            .is_some_and(|info| info.replicas.iter().any(|link| link.is_online()))
+            .is_some_and(|info| info.replicas.iter().any(ReplicaLink::is_online))
     })
     .await;
     assert_eq!(state.last.unwrap().replicas[0].address(), replica.address());
@@ -165,7 +164,7 @@ pub async fn a_dropped_monitor_ends_its_connection(program: Program) {
     let server = Server::start(&program, &[]).await;
     let (monitor, mut changes) = watch(&server, limits(), Duration::from_secs(3600));
     told(&mut changes, What::Answering).await;
-    let mut data = server.data().await;
+    let data = server.data().await;
     let connections = async || {
         let list: String = redis::cmd("CLIENT")
             .arg("LIST")
@@ -196,5 +195,4 @@ pub async fn a_dropped_monitor_ends_its_connection(program: Program) {
     .await;
     // The channel ends with the monitor.
     while changes.recv().await.is_some() {}
-    let _ = &mut data;
 }

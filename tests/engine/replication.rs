@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hera::engines::redis::{Address, FailoverState, Failure, Role};
 
-use crate::server::{Program, Server, eventually, free_port, limits, send, until};
+use crate::server::{Program, Server, eventually, free_port, send, until};
 
 pub async fn a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data(
     program: Program,
@@ -34,6 +34,39 @@ pub async fn a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its
 
     client.promote().await.unwrap();
     send(&mut data, &["SET", "k", "w"]).await.unwrap();
+}
+
+pub async fn only_a_snapshot_of_an_orderly_stop_keeps_the_history(program: Program) {
+    // Persistence, how the process ends, whether the history is known afterwards, keys afterwards.
+    let cases = [
+        (("save", "3600 1"), "orderly", true, 1),
+        (("save", "3600 1"), "killed", false, 0),
+        (("appendonly", "yes"), "orderly", false, 1),
+        (("appendonly", "yes"), "killed", false, 1),
+    ];
+    for (option, end, keeps, keys) in cases {
+        let mut server = Server::start(&program, &[option]).await;
+        // Without a replica there is no history to keep.
+        let replica = Server::start_replica(&program, &server, &[]).await;
+        let mut data = server.data().await;
+        send(&mut data, &["SET", "k", "v"]).await.unwrap();
+        let before = server.hera().await.info().await.unwrap();
+        until(&replica.hera().await, |info| info.keys == 1).await;
+        match end {
+            "killed" => server.kill(),
+            _ => server.shut_down(),
+        }
+        server.restart(&[("replicaof", "127.0.0.1 1")]).await;
+        let after = server.hera().await.info().await.unwrap();
+        let case = format!("{option:?} {end}");
+        assert_eq!(after.keys, keys, "{case}");
+        assert_eq!(after.has_history(&before.replid), keeps, "{case}");
+        if keeps {
+            assert!(after.offset >= before.offset, "{case}");
+        } else {
+            assert_eq!((after.offset, &after.replid2), (1, &None), "{case}");
+        }
+    }
 }
 
 pub async fn a_hand_over_loses_no_acknowledged_write(program: Program) {
@@ -103,7 +136,7 @@ pub async fn a_hand_over_to_a_stopped_replica_is_given_up(program: Program) {
     let target = Server::start_replica(&program, &primary, &[]).await;
     let client = primary.hera().await;
     let mut data = primary.data().await;
-    target.signal("STOP");
+    target.stop();
     // The target misses this write, so the hand-over has to wait for it.
     send(&mut data, &["SET", "k", "v"]).await.unwrap();
 
@@ -120,10 +153,6 @@ pub async fn a_hand_over_to_a_stopped_replica_is_given_up(program: Program) {
         .failover_to(&target.address(), Duration::from_millis(300))
         .await
         .unwrap();
-    assert_eq!(
-        client.info().await.unwrap().failover_state,
-        FailoverState::WaitingForSync
-    );
     let info = until(&client, |info| info.failover_state == FailoverState::None).await;
     assert_eq!(info.role, Role::Primary);
     send(&mut data, &["SET", "k", "w"]).await.unwrap();
@@ -200,7 +229,7 @@ pub async fn an_isolated_primary_refuses_writes(program: Program) {
     eventually(async || send(&mut writer.clone(), &["SET", "k", "v"]).await).await;
 
     // The replica hangs: it stays listed as online, but it is not a good one any more.
-    replica.signal("STOP");
+    replica.stop();
     let info = until(&client, |info| info.good_replicas == Some(0)).await;
     assert!(info.replicas[0].is_online() && info.replicas[0].lag > 1);
     let refused = send(&mut writer, &["SET", "k", "w"]).await.unwrap_err();
@@ -234,5 +263,4 @@ pub async fn clients_are_paused_and_disconnected(program: Program) {
     // Replicas are not clients in this sense.
     assert!(replica.hera().await.info().await.unwrap().link_up);
     assert_eq!(client.info().await.unwrap().sync_full, 1);
-    let _ = limits();
 }

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hera::engines::redis::{
-    Address, Client, Credentials, Failure, Info, Limits, hera_acl_rules, password_hash,
-    probe_acl_rules, replication_acl_rules,
+    Address, Client, Credentials, Failure, Info, Limits, ReplicaLink, hera_acl_rules,
+    password_hash, probe_acl_rules, replication_acl_rules,
 };
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
@@ -81,7 +81,7 @@ impl Server {
         server
     }
 
-    /// Starts a replica of `primary`, and waits until its link is up.
+    /// Starts a replica of `primary`, and waits until both say that it is in sync.
     pub async fn start_replica(
         program: &Program,
         primary: &Server,
@@ -99,8 +99,13 @@ impl Server {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let replica = Self::start(program, &all).await;
-        let hera = replica.hera().await;
-        until(&hera, |info| info.link_up).await;
+        until(&replica.hera().await, |info| info.link_up).await;
+        // The primary takes it for online only after its first acknowledgement.
+        let is_this = |link: &ReplicaLink| link.is_online() && link.address() == replica.address();
+        until(&primary.hera().await, |info| {
+            info.replicas.iter().any(is_this)
+        })
+        .await;
         replica
     }
 
@@ -141,7 +146,25 @@ impl Server {
             .unwrap()
     }
 
-    /// Sends a signal by name: `STOP`, `CONT`, `TERM`.
+    /// Stops the process without ending it: it runs no more when this returns. `CONT` goes on.
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let status = format!("/proc/{}/status", self.child.id());
+        let deadline = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&status)
+            .unwrap()
+            .contains("State:\tT")
+        {
+            assert!(
+                Instant::now() < deadline,
+                "{} does not stop",
+                self.program.name
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Sends a signal by name: `CONT`, `TERM`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([format!("-{name}"), self.child.id().to_string()])

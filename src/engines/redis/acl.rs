@@ -38,10 +38,13 @@ pub fn probe_acl_rules() -> String {
 
 /// SHA-256 of a password in lower-case hex, as `ACL SETUSER user #hash` takes it.
 pub fn password_hash(password: &str) -> String {
-    Sha256::digest(password.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(password.as_bytes()) {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
+    }
+    text
 }
 
 /// An ACL user as `ACL GETUSER` shows it.

@@ -70,6 +70,10 @@ impl ReplicaLink {
 
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, not a state of one machine"
+)]
 pub struct Info {
     /// Redis or Valkey.
     pub engine: Engine,
@@ -91,6 +95,10 @@ pub struct Info {
     pub second_repl_offset: Option<u64>,
     /// How much of the history the data set holds, in bytes: `master_repl_offset` of a primary, `slave_repl_offset` of a
     /// replica. Offsets can be compared between servers only where the histories are the same.
+    ///
+    /// A replica that has never been synchronized shows 1, under a random `replid`. So does one that was restarted with
+    /// its data set, unless it loaded a snapshot that an orderly stop wrote: neither an append-only file nor a crash keeps
+    /// the history. Whether it holds data, `keys` tells.
     pub offset: u64,
     /// Of a replica: the host that it follows, as it was given in `REPLICAOF`.
     pub primary_host: Option<String>,

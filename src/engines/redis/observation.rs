@@ -130,6 +130,8 @@ mod tests {
     use super::*;
     use crate::engines::redis::{FailoverState, ReplicaLink, Role};
 
+    type Edit = fn(&mut Info);
+
     fn answering(info: Info) -> MonitorState {
         let mut state = MonitorState::default();
         state.answered(Some(info), None, Instant::now());
@@ -145,7 +147,6 @@ mod tests {
             offset,
             lag: 0,
         };
-        type Edit = fn(&mut Info);
         let cases: [(&str, Edit, &[What]); 9] = [
             ("run id", |info| info.run_id = "b".into(), &[What::RunId]),
             ("role", |info| info.role = Role::Replica, &[What::Role]),
