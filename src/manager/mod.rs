@@ -2,8 +2,11 @@
 
 pub mod backoff;
 pub mod caches;
+pub mod client;
 pub mod controller;
+mod leader;
 mod leadership;
+mod lease;
 pub mod metrics;
 mod process;
 mod rollouts;
