@@ -444,7 +444,7 @@ impl World {
         process.sent = now;
         process.waiting = true;
         let number = process.call;
-        self.at(5_000, Event::GiveUp { who, life, number });
+        self.at(8_000, Event::GiveUp { who, life, number });
         self.send(Event::Arrives {
             who,
             life,
@@ -461,8 +461,8 @@ fn plans() -> impl Strategy<Value = Plan> {
         0.0f64..0.4,
         100u64..20_000,
         0.0f64..0.05,
-        0.0f64..0.1,
-        0.3f64..0.8,
+        0.0f64..0.005,
+        0.5f64..0.8,
         any::<u64>(),
     )
         .prop_map(
