@@ -8,7 +8,6 @@ use std::{
     any::{Any, TypeId},
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use futures::{Stream, StreamExt};
@@ -26,9 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{metrics::Metrics, store::Objects};
-
-/// The selector of everything that Hera owns.
-pub const OWNED: &str = "app.kubernetes.io/managed-by=hera";
+use crate::k8s::labels::OWNED_SELECTOR;
 
 /// How long the API server keeps one watch open. Below the idle limits of common load balancers (240 s and up), so that
 /// a connection that was cut silently is noticed: the watcher gives up 5 s later.
@@ -185,11 +182,7 @@ impl<K: Kind> Cache<K> {
 
     /// Resolves when every object was listed once.
     pub async fn ready(&self) {
-        let mut ready = self.ready.clone();
-        if ready.wait_for(|ready| *ready).await.is_err() {
-            // The objects are gone with their watch: they will never be complete.
-            std::future::pending::<()>().await;
-        }
+        complete(vec![self.ready.clone()]).await;
     }
 
     /// The objects for the runner of `kube_runtime`.
@@ -208,7 +201,7 @@ impl<K: Kind> Cache<K> {
 /// The caches of the process, as seen by one operator: [`Caches::ready`] waits only for those that it asked for.
 pub struct Caches {
     hub: Arc<Hub>,
-    used: Mutex<Vec<(String, watch::Receiver<bool>)>>,
+    used: Mutex<Vec<watch::Receiver<bool>>>,
 }
 
 struct Hub {
@@ -262,7 +255,7 @@ impl Caches {
 
     /// The objects of the kind that Hera owns (label `app.kubernetes.io/managed-by=hera`).
     pub fn owned<K: Kind + Resource<Scope = NamespaceResourceScope>>(&self) -> Cache<K> {
-        self.selected(OWNED)
+        self.selected(OWNED_SELECTOR)
     }
 
     /// All objects of the kind: custom resources, or `PartialObjectMeta<Secret>` for other people's Secrets.
@@ -304,7 +297,7 @@ impl Caches {
         if let Some((entry, cache)) =
             known.and_then(|entry| Some((entry, entry.cache.downcast_ref::<Cache<K>>()?)))
         {
-            self.used(&entry.label, &entry.ready);
+            self.used(&entry.ready);
             return cache.clone();
         }
         let label = label::<K>();
@@ -324,7 +317,7 @@ impl Caches {
                 watch.await;
             }))
         });
-        self.used(&label, &cache.ready);
+        self.used(&cache.ready);
         entries.push(Entry {
             kind: TypeId::of::<K>(),
             selector: selector.to_owned(),
@@ -336,25 +329,31 @@ impl Caches {
         cache
     }
 
-    fn used(&self, label: &str, ready: &watch::Receiver<bool>) {
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((label.to_owned(), ready.clone()));
+    fn used(&self, ready: &watch::Receiver<bool>) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.push(ready.clone());
     }
 
     /// Resolves when all caches that this operator asked for are complete.
     pub async fn ready(&self) {
-        let used: Vec<_> = self
+        let used = self
             .used
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        for (_, mut ready) in used {
-            if ready.wait_for(|ready| *ready).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        complete(used).await;
+    }
+
+    /// Resolves when all caches of the process are complete.
+    pub(super) async fn all_ready(&self) {
+        let entries = self
+            .hub
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let all = entries.iter().map(|entry| entry.ready.clone()).collect();
+        drop(entries);
+        complete(all).await;
     }
 
     /// The resources of the process whose objects were not all listed yet.
@@ -383,6 +382,16 @@ impl Debug for Caches {
             .debug_struct("Caches")
             .field("unsynced", &self.unsynced())
             .finish_non_exhaustive()
+    }
+}
+
+/// Resolves when all are complete.
+async fn complete(caches: Vec<watch::Receiver<bool>>) {
+    for mut ready in caches {
+        if ready.wait_for(|ready| *ready).await.is_err() {
+            // The objects are gone with their watch: they will never be complete.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -442,7 +451,6 @@ async fn follow<K: Kind>(
                     );
                     last_problem = Some(problem);
                 }
-                tokio::time::sleep(Duration::ZERO).await;
             }
         }
     }

@@ -67,6 +67,11 @@ impl Elector {
         self.leadership.clone()
     }
 
+    /// Whether this process has led, and has not been told since that it is over.
+    pub fn leads(&self) -> bool {
+        self.candidate.leads_until().is_some()
+    }
+
     /// Waits until this process leads.
     pub async fn acquire(&mut self) {
         tracing::info!(

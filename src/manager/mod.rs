@@ -4,23 +4,30 @@ pub mod backoff;
 pub mod caches;
 pub mod client;
 pub mod controller;
+mod http;
 mod leader;
 mod leadership;
 mod lease;
 pub mod metrics;
 mod process;
 mod rollouts;
+mod run;
 mod store;
+pub mod telemetry;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use kube::{Client, runtime::events::Recorder};
+use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use self::{caches::Caches, metrics::Metrics};
-pub use self::{leadership::Leadership, rollouts::Rollouts};
-use crate::settings::Settings;
+pub use self::{
+    leadership::Leadership,
+    rollouts::Rollouts,
+    run::{Error, run},
+};
+use crate::{k8s::events::Recorder, settings::Settings};
 
 /// What an operator gets from the process. Cheap to clone.
 #[derive(Clone)]
@@ -68,5 +75,14 @@ impl Registration {
             name,
             prepare: Box::new(move |ctx| Box::pin(prepare(ctx))),
         }
+    }
+
+    /// Lets the operator ask for its caches. The context that it gets waits for those alone.
+    fn prepare(self, ctx: &Context) -> (&'static str, Work) {
+        let scoped = Context {
+            caches: Arc::new(ctx.caches.scoped()),
+            ..ctx.clone()
+        };
+        (self.name, (self.prepare)(scoped))
     }
 }
