@@ -3,6 +3,7 @@
 //! Each function applies as a field manager of its own, because server-side apply removes the fields of a manager that its
 //! next apply does not name.
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod},
     apimachinery::pkg::api::resource::Quantity,
@@ -112,6 +113,30 @@ pub async fn pod_metadata<'a>(
     apply_fields(client, &manager, pod, proof.into(), None, fields).await
 }
 
+/// Lets a PersistentVolumeClaim be deleted together with `owner`, or (`None`) outlive it: adds an owner reference, or takes
+/// back the one that an earlier call added.
+///
+/// # Errors
+/// As [`super::apply::apply`].
+pub async fn claim_owner<'a>(
+    client: &Client,
+    manager: &str,
+    claim: &PersistentVolumeClaim,
+    proof: impl Into<Proof<'a>>,
+    owner: Option<&OwnerReference>,
+) -> Result<(), Error> {
+    let references: Vec<_> = owner
+        .map(|owner| {
+            json!({"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid})
+        })
+        .into_iter()
+        .collect();
+    let fields = json!({"metadata": {"ownerReferences": references}});
+    let manager = format!("{manager}-claim-owner");
+    send_fields(client, &manager, claim, proof.into(), None, fields).await?;
+    Ok(())
+}
+
 async fn apply_fields<K>(
     client: &Client,
     manager: &str,
@@ -123,6 +148,25 @@ async fn apply_fields<K>(
 where
     K: Resource<DynamicType: Default> + Serialize + DeserializeOwned,
 {
+    if is_subset(&fields, &Target::of(observed)?.to_json(observed)?) {
+        return Ok(None);
+    }
+    send_fields(client, manager, observed, proof, subresource, fields)
+        .await
+        .map(Some)
+}
+
+async fn send_fields<K>(
+    client: &Client,
+    manager: &str,
+    observed: &K,
+    proof: Proof<'_>,
+    subresource: Option<&str>,
+    fields: Value,
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType: Default> + Serialize + DeserializeOwned,
+{
     let target = Target::of(observed)?;
     let meta = observed.meta();
     if !proof.holds_for(meta) {
@@ -131,9 +175,6 @@ where
     let Some(uid) = &meta.uid else {
         return Err(target.malformed("was observed without a UID"));
     };
-    if is_subset(&fields, &target.to_json(observed)?) {
-        return Ok(None);
-    }
     let mut body = fields;
     body["apiVersion"] = Value::from(target.api_version.clone());
     body["kind"] = Value::from(target.kind.clone());
@@ -145,5 +186,5 @@ where
     let applied = target
         .apply(client, manager, true, subresource, &body)
         .await?;
-    target.parse(applied).map(Some)
+    target.parse(applied)
 }

@@ -18,7 +18,7 @@ pub fn rbac() -> Vec<(&'static str, Vec<PolicyRule>)> {
     vec![(redis::NAME, redis::rbac::rules())]
 }
 
-/// The operators that `hera run` runs.
+/// Every operator, as the process starts it.
 pub fn registry() -> Vec<Registration> {
-    Vec::new()
+    vec![redis::registration()]
 }

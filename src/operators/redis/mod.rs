@@ -1,7 +1,40 @@
 //! The Redis operator: `Redis` (`redis.hera.dev/v1alpha1`).
+//!
+//! One reconcile: observe, validate, build, apply, plan, act, status. The pure stages are `validate`, `build`, `plan` and `status`.
+
+pub mod act;
 pub mod api;
+pub mod build;
+pub mod directives;
+pub mod error;
+pub mod instances;
+pub mod model;
+pub mod observe;
+pub mod plan;
 pub mod rbac;
 pub mod reasons;
+pub mod reconcile;
+pub mod status;
+pub mod validate;
+pub mod versions;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+
+use self::api::Redis;
+use self::instances::Instances;
+use self::reconcile::Latest;
+use crate::manager::caches::Cache;
+use crate::manager::{Context, Registration, controller};
 
 /// Name of this operator: in `--controllers`, in metrics, and in its field manager `hera-redis`.
 pub const NAME: &str = "redis";
@@ -9,3 +42,99 @@ pub const NAME: &str = "redis";
 pub const FIELD_MANAGER: &str = "hera-redis";
 /// API group of its kinds.
 pub const GROUP: &str = "redis.hera.dev";
+
+/// The operator with what it holds while the process leads.
+pub struct Operator {
+    ctx: Context,
+    caches: Watched,
+    instances: Instances,
+    latest: Latest,
+}
+
+#[derive(Clone)]
+struct Watched {
+    redises: Cache<Redis>,
+    statefulsets: Cache<StatefulSet>,
+    pods: Cache<Pod>,
+    services: Cache<Service>,
+    config_maps: Cache<ConfigMap>,
+    secrets: Cache<Secret>,
+    endpoint_slices: Cache<EndpointSlice>,
+    disruption_budgets: Cache<PodDisruptionBudget>,
+    claims: Cache<PersistentVolumeClaim>,
+    /// Every Secret, but only its metadata: a Secret that a spec names may be anybody's.
+    all_secrets: Cache<PartialObjectMeta<Secret>>,
+}
+
+impl Watched {
+    fn of(ctx: &Context) -> Self {
+        let c = &ctx.caches;
+        Self {
+            redises: c.all(),
+            statefulsets: c.owned(),
+            pods: c.owned(),
+            services: c.owned(),
+            config_maps: c.owned(),
+            secrets: c.owned(),
+            endpoint_slices: c.owned(),
+            disruption_budgets: c.owned(),
+            claims: c.owned(),
+            all_secrets: c.all(),
+        }
+    }
+}
+
+/// How the process starts this operator.
+pub fn registration() -> Registration {
+    Registration::new(NAME, |ctx| {
+        let caches = Watched::of(&ctx);
+        run(ctx, caches)
+    })
+}
+
+async fn run(ctx: Context, caches: Watched) {
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let servers = futures::stream::poll_fn(move |cx| changes.poll_recv(cx))
+        .map(|change: crate::engines::redis::Change<ObjectRef<Redis>>| change.tag);
+    let redises = caches.redises.clone();
+    let referrers = caches.all_secrets.triggers(move |secret| {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let named = |r: &Redis| {
+            r.spec
+                .auth
+                .as_ref()
+                .and_then(|a| a.password_secret_ref.as_ref())
+                .is_some_and(|s| s.name == name)
+        };
+        redises
+            .list(&namespace, named)
+            .iter()
+            .map(|r| ObjectRef::from_obj(&**r))
+            .collect::<Vec<_>>()
+    });
+    let triggers = futures::stream::select_all([
+        servers.boxed(),
+        referrers.boxed(),
+        caches.statefulsets.owners().boxed(),
+        caches.pods.triggers(|pod| named(pod)).boxed(),
+        caches.services.owners().boxed(),
+        caches.config_maps.owners().boxed(),
+        caches.secrets.owners().boxed(),
+        caches.endpoint_slices.owners().boxed(),
+        caches.disruption_budgets.owners().boxed(),
+        caches.claims.triggers(|claim| named(claim)).boxed(),
+    ]);
+    let operator = Operator {
+        ctx: ctx.clone(),
+        caches,
+        instances: Instances::new(sender),
+        latest: Latest::default(),
+    };
+    controller::run(ctx, Arc::new(operator), triggers).await;
+}
+
+/// The `Redis` that an object names in its label: pods belong to the StatefulSet, claims to nobody.
+fn named<K: ResourceExt>(object: &K) -> Option<ObjectRef<Redis>> {
+    let name = object.labels().get(model::NAME_LABEL)?;
+    Some(ObjectRef::new(name).within(object.namespace().as_deref()?))
+}

@@ -1,0 +1,553 @@
+//! Carries the plan out: one step that changes the topology, and the chores. An answer that leaves doubt is not repeated blindly: the next
+//! reconcile observes anew.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{Api, ResourceExt};
+use secrecy::ExposeSecret;
+
+use super::api::{Election, ElectionKind, Redis};
+use super::build::{self, Published};
+use super::model::{
+    Credentials, Instance, Observed, PORT, Plan, READINESS_GATE, Role, Step, Validated,
+};
+use super::plan::HAND_OVER_TIMEOUT;
+use super::{FIELD_MANAGER, Operator, reasons};
+use crate::engines::redis::{self as engine, Address, Failure};
+use crate::k8s::owner::Proof;
+use crate::k8s::{self, apply, conditions, delete, partial};
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Something was changed.
+    pub done: bool,
+    /// Something was tried in vain; the next reconcile decides anew.
+    pub failed: bool,
+    /// The decision to be written to the status: a new one, or one that was carried out.
+    pub election: Option<Election>,
+    /// Events: whether it is a warning, reason, words.
+    pub events: Vec<(bool, String, String)>,
+}
+
+impl Outcome {
+    fn event(&mut self, warning: bool, reason: &str, note: impl Into<String>) {
+        self.events.push((warning, reason.to_owned(), note.into()));
+    }
+}
+
+/// Why a step could not be carried out.
+#[derive(Debug, thiserror::Error)]
+enum Undone {
+    #[error(transparent)]
+    Server(#[from] Failure),
+    #[error(transparent)]
+    Kubernetes(#[from] k8s::Error),
+    #[error("{0}")]
+    Stale(String),
+}
+
+fn stale<T>(words: impl Into<String>) -> Result<T, Undone> {
+    Err(Undone::Stale(words.into()))
+}
+
+/// One pass over a plan.
+struct Pass<'a> {
+    op: &'a Operator,
+    v: &'a Validated,
+    o: &'a Observed,
+    credentials: &'a Credentials,
+}
+
+impl Operator {
+    /// Carries out the step and the chores, and leads the Services to whom the plan names.
+    pub(super) async fn act(
+        &self,
+        v: &Validated,
+        o: &Observed,
+        plan: &Plan,
+        credentials: &Credentials,
+    ) -> Outcome {
+        let pass = Pass {
+            op: self,
+            v,
+            o,
+            credentials,
+        };
+        let mut outcome = Outcome::default();
+        let publishes_itself = matches!(plan.step, Some(Step::Promote(_) | Step::Complete(_)));
+        if let Some(step) = &plan.step {
+            pass.carry_out(step, &mut outcome).await;
+        }
+        if !publishes_itself && plan.primary.is_some() {
+            let published = build::published(o, plan.primary.as_deref(), &plan.readers);
+            if let Err(error) = pass.publish(&published).await {
+                tracing::warn!(%error, "the endpoint slices could not be written");
+                outcome.failed = true;
+            }
+        }
+        let chores = join_all(plan.chores.iter().map(|chore| async {
+            let mut own = Outcome::default();
+            pass.carry_out(chore, &mut own).await;
+            own
+        }));
+        for own in chores.await {
+            outcome.done |= own.done;
+            outcome.failed |= own.failed;
+            outcome.events.extend(own.events);
+        }
+        outcome
+    }
+}
+
+impl Pass<'_> {
+    async fn carry_out(&self, step: &Step, outcome: &mut Outcome) {
+        if !self.op.ctx.leadership.is_leader() {
+            tracing::warn!(%step, "not the leader any more: nothing is done");
+            outcome.failed = true;
+            return;
+        }
+        match self.step(step, outcome).await {
+            Ok(()) => outcome.done = true,
+            Err(error) => {
+                tracing::warn!(%step, %error, "a step was not done");
+                outcome.failed = true;
+            }
+        }
+    }
+
+    async fn step(&self, step: &Step, outcome: &mut Outcome) -> Result<(), Undone> {
+        match step {
+            Step::Decide(election, why) => {
+                let (warning, reason) = match election.kind {
+                    ElectionKind::Failover => (true, reasons::FailingOver),
+                    ElectionKind::Abandoned => (true, reasons::HandOverFailed),
+                    ElectionKind::HandOver => (false, reasons::HandingOver),
+                    ElectionKind::Adopted => (false, reasons::PrimaryAdopted),
+                    ElectionKind::Bootstrap if election.from.is_some() => {
+                        (true, reasons::DataSetEmpty)
+                    }
+                    ElectionKind::Bootstrap => (false, reasons::Creating),
+                };
+                outcome.event(warning, reason, why);
+                outcome.election = Some(election.clone());
+                Ok(())
+            }
+            Step::Promote(election) => self.promote(election).await,
+            Step::Complete(election) => self.complete(election, outcome).await,
+            Step::HandOver { from, to } => self.hand_over(from, to).await,
+            Step::AbortHandOver { from } => Ok(self.client(from).await?.failover_abort().await?),
+            Step::Follow { pods, primary } => self.follow(pods, primary, outcome).await,
+            Step::Configure { pod, directives } => self.configure(pod, directives).await,
+            Step::SetPassword { pod } => {
+                let hash = engine::password_hash(self.credentials.default.expose_secret());
+                Ok(self
+                    .client(pod)
+                    .await?
+                    .set_user_password("default", &[hash])
+                    .await?)
+            }
+            Step::Gate { pod, ready } => self.gate(pod, *ready).await,
+            Step::DeletePod {
+                pod,
+                uid,
+                reason,
+                why,
+            } => {
+                self.confirm().await?;
+                let found = self.pod(pod)?;
+                if found.uid().as_deref() != Some(uid) {
+                    return stale(format!("{pod} was replaced"));
+                }
+                delete::delete(
+                    &self.op.ctx.client,
+                    &*found,
+                    Proof::Labelled {
+                        name: pod,
+                        labels: &build::identity(self.v).selector(),
+                    },
+                    &delete::Options::default(),
+                )
+                .await?;
+                outcome.event(*reason == reasons::InstanceUnresponsiveDeleted, reason, why);
+                Ok(())
+            }
+            Step::GrowClaim { claim, size } => {
+                let (found, labels) = self.claim(claim)?;
+                partial::claim_size(
+                    &self.op.ctx.client,
+                    FIELD_MANAGER,
+                    found,
+                    Proof::Labelled {
+                        name: claim,
+                        labels: &labels,
+                    },
+                    size,
+                )
+                .await?;
+                Ok(())
+            }
+            Step::OwnClaim { claim, owned } => {
+                let (found, labels) = self.claim(claim)?;
+                let owner = owned.then_some(&self.v.owner);
+                Ok(partial::claim_owner(
+                    &self.op.ctx.client,
+                    FIELD_MANAGER,
+                    found,
+                    Proof::Labelled {
+                        name: claim,
+                        labels: &labels,
+                    },
+                    owner,
+                )
+                .await?)
+            }
+            Step::DeleteClaim { claim, uid, .. } => {
+                self.confirm().await?;
+                let (found, labels) = self.claim(claim)?;
+                if found.uid().as_deref() != Some(uid) {
+                    return stale(format!("{claim} was replaced"));
+                }
+                delete::delete(
+                    &self.op.ctx.client,
+                    found,
+                    Proof::Labelled {
+                        name: claim,
+                        labels: &labels,
+                    },
+                    &delete::Options::default(),
+                )
+                .await?;
+                Ok(())
+            }
+            Step::RecreateStatefulSet(_) => {
+                self.confirm().await?;
+                if let Some(set) = &self.o.objects.statefulset {
+                    delete::delete(
+                        &self.op.ctx.client,
+                        set,
+                        &self.v.owner,
+                        &delete::Options::orphan(),
+                    )
+                    .await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    // ---- what steps need
+
+    fn instance(&self, pod: &str) -> Result<&Instance, Undone> {
+        self.o
+            .instances
+            .iter()
+            .find(|i| i.pod == pod)
+            .ok_or_else(|| Undone::Stale(format!("{pod} is gone")))
+    }
+
+    fn address(&self, pod: &str) -> Result<Address, Undone> {
+        let ip = self
+            .instance(pod)?
+            .ip
+            .clone()
+            .ok_or_else(|| Undone::Stale(format!("{pod} has no address")))?;
+        Ok(Address::new(ip, PORT))
+    }
+
+    async fn client(&self, pod: &str) -> Result<engine::Client, Undone> {
+        Ok(self
+            .op
+            .instances
+            .client(&self.o.uid, &self.instance(pod)?.uid)
+            .await?)
+    }
+
+    fn pod(&self, name: &str) -> Result<std::sync::Arc<Pod>, Undone> {
+        self.op
+            .caches
+            .pods
+            .get(&self.v.namespace, name)
+            .ok_or_else(|| Undone::Stale(format!("{name} is gone")))
+    }
+
+    fn claim(
+        &self,
+        name: &str,
+    ) -> Result<
+        (
+            &PersistentVolumeClaim,
+            std::collections::BTreeMap<String, String>,
+        ),
+        Undone,
+    > {
+        let found = self.o.objects.claims.iter().find(|c| c.name_any() == name);
+        Ok((
+            found.ok_or_else(|| Undone::Stale(format!("{name} is gone")))?,
+            build::identity(self.v).selector(),
+        ))
+    }
+
+    /// Reads the `Redis` from the API server itself, not from a cache, before an act that cannot be undone: it must be the same object
+    /// with the same spec and the same decision.
+    async fn confirm(&self) -> Result<Option<Election>, Undone> {
+        let api = Api::<Redis>::namespaced(self.op.ctx.client.clone(), &self.v.namespace);
+        let live = match tokio::time::timeout(
+            self.op.ctx.settings.call_timeout.get(),
+            api.get(&self.v.name),
+        )
+        .await
+        {
+            Ok(Ok(live)) => live,
+            Ok(Err(error)) => return stale(format!("the Redis could not be read: {error}")),
+            Err(_) => return stale("the Redis could not be read in time"),
+        };
+        let same = live.uid().as_deref() == Some(&self.o.uid)
+            && live.metadata.generation == Some(self.v.generation)
+            && live.metadata.deletion_timestamp.is_none();
+        let election = live.status.and_then(|s| s.election);
+        if !same
+            || election.as_ref().map(|e| e.epoch)
+                != self.o.status.election.as_ref().map(|e| e.epoch)
+        {
+            return stale("the Redis changed since it was observed");
+        }
+        if !self.op.ctx.leadership.is_leader() {
+            return stale("not the leader any more");
+        }
+        Ok(election)
+    }
+
+    async fn publish(&self, published: &Published<'_>) -> Result<(), k8s::Error> {
+        let slices = build::endpoint_slices(self.v, published);
+        let writes = slices.iter().map(|slice| {
+            let observed = self
+                .o
+                .objects
+                .endpoint_slices
+                .iter()
+                .find(|s| s.metadata.name == slice.metadata.name);
+            apply::apply(&self.op.ctx.client, FIELD_MANAGER, slice, observed)
+        });
+        join_all(writes)
+            .await
+            .into_iter()
+            .try_for_each(|written| written.map(drop))
+    }
+
+    // ---- the primary
+
+    async fn promote(&self, election: &Election) -> Result<(), Undone> {
+        let decided = self.confirm().await?;
+        if decided.as_ref() != Some(election) {
+            return stale("the decision changed");
+        }
+        let candidate = self.instance(&election.candidate)?;
+        let client = self.client(&election.candidate).await?;
+        if client.info().await?.run_id != election.run_id {
+            return stale(format!(
+                "{} restarted since it was chosen",
+                election.candidate
+            ));
+        }
+        let leader = self.address(&election.candidate)?;
+        let others = || {
+            self.o
+                .instances
+                .iter()
+                .filter(|i| i.pod != election.candidate && i.info().is_some())
+        };
+        // Fence first: a server that still takes writes stops taking them before another one starts to.
+        join_all(
+            others()
+                .filter(|i| i.is_primary())
+                .map(|i| self.demote(i, &leader)),
+        )
+        .await;
+        client.promote().await?;
+        if client.info().await?.role != Role::Primary {
+            return stale(format!("{} did not become the primary", election.candidate));
+        }
+        let readers = others().filter(|i| !i.leaving()).collect();
+        let published = Published {
+            primary: Some(candidate),
+            readers,
+        };
+        let follow = join_all(others().filter(|i| !i.terminating).map(|i| async {
+            if let Err(error) = self.attach(i, &leader).await {
+                tracing::warn!(pod = i.pod, %error, "could not be made a replica yet");
+            }
+        }));
+        let (written, _) = tokio::join!(self.publish(&published), follow);
+        self.op.instances.poll_now(&self.o.uid, &candidate.uid);
+        Ok(written?)
+    }
+
+    async fn attach(&self, i: &Instance, leader: &Address) -> Result<(), Undone> {
+        Ok(self.client(&i.pod).await?.replica_of(leader).await?)
+    }
+
+    /// Makes a primary a replica and cuts its clients off, so that they look for the new one.
+    async fn demote(&self, i: &Instance, leader: &Address) -> Result<(), Undone> {
+        let client = self.client(&i.pod).await?;
+        client.replica_of(leader).await?;
+        client.kill_normal_clients().await?;
+        Ok(())
+    }
+
+    async fn complete(&self, election: &Election, outcome: &mut Outcome) -> Result<(), Undone> {
+        let primary = self.instance(&election.candidate)?;
+        let readers = self
+            .o
+            .instances
+            .iter()
+            .filter(|i| {
+                i.pod != primary.pod
+                    && !i.leaving()
+                    && i.info().is_some_and(|info| info.role == Role::Replica)
+            })
+            .collect();
+        self.publish(&Published {
+            primary: Some(primary),
+            readers,
+        })
+        .await?;
+        if let Some(from) = election
+            .from
+            .as_deref()
+            .and_then(|pod| self.instance(pod).ok())
+            .filter(|i| i.info().is_some() && !i.is_primary())
+        {
+            let client = self.client(&from.pod).await?;
+            let closed = client.kill_normal_clients().await?;
+            tracing::info!(
+                pod = from.pod,
+                closed,
+                "clients of the former primary were disconnected"
+            );
+        }
+        match election.kind {
+            ElectionKind::Failover => outcome.event(
+                false,
+                reasons::FailoverCompleted,
+                format!("{} is the primary", election.candidate),
+            ),
+            ElectionKind::HandOver => outcome.event(
+                false,
+                reasons::HandOverCompleted,
+                format!("{} is the primary", election.candidate),
+            ),
+            _ => {}
+        }
+        outcome.election = Some(Election {
+            completed: true,
+            ..election.clone()
+        });
+        Ok(())
+    }
+
+    async fn hand_over(&self, from: &str, to: &str) -> Result<(), Undone> {
+        self.confirm().await?;
+        let target = self.address(to)?;
+        match self
+            .client(from)
+            .await?
+            .failover_to(&target, HAND_OVER_TIMEOUT)
+            .await
+        {
+            // Another reconcile sent it already.
+            Err(Failure::Command(words)) if words.contains("already in progress") => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn follow(
+        &self,
+        pods: &[String],
+        primary: &str,
+        outcome: &mut Outcome,
+    ) -> Result<(), Undone> {
+        let leader = &self.address(primary)?;
+        let results = join_all(pods.iter().map(|pod| async move {
+            let i = self.instance(pod)?;
+            if i.is_primary() {
+                self.confirm().await?;
+                self.demote(i, leader).await.map(|()| Some(pod))
+            } else {
+                self.attach(i, leader).await.map(|()| None)
+            }
+        }));
+        for result in results.await {
+            if let Some(pod) = result? {
+                outcome.event(
+                    true,
+                    reasons::SecondPrimaryDemoted,
+                    format!("{pod} was a second primary and follows {primary} now"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    // ---- chores
+
+    async fn configure(
+        &self,
+        pod: &str,
+        directives: &std::collections::BTreeMap<String, String>,
+    ) -> Result<(), Undone> {
+        let uid = &self.instance(pod)?.uid;
+        let client = self.client(pod).await?;
+        for (name, value) in directives {
+            let directive = (name.clone(), value.clone());
+            match client.config_set(&[(name, value)]).await {
+                Ok(()) => {
+                    let now = client
+                        .config_get(&[name])
+                        .await?
+                        .remove(name)
+                        .unwrap_or_default();
+                    self.op
+                        .instances
+                        .remember(&self.o.uid, uid, directive, Ok(now));
+                }
+                Err(Failure::Command(words)) => {
+                    self.op
+                        .instances
+                        .remember(&self.o.uid, uid, directive, Err(words))
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn gate(&self, pod: &str, ready: bool) -> Result<(), Undone> {
+        let found = self.pod(pod)?;
+        let (reason, message) = if ready {
+            ("InSync", "it is the primary or in sync with it")
+        } else {
+            ("NotInSync", "it is not in sync with the primary")
+        };
+        let condition = partial::PodCondition {
+            type_: READINESS_GATE,
+            status: conditions::ConditionStatus::from(ready),
+            reason,
+            message,
+            now: jiff::Timestamp::now(),
+        };
+        let labels = build::identity(self.v).selector();
+        partial::pod_condition(
+            &self.op.ctx.client,
+            FIELD_MANAGER,
+            &found,
+            Proof::Labelled {
+                name: pod,
+                labels: &labels,
+            },
+            condition,
+        )
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Services, endpoint slices and the disruption budget.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::super::api::{ServiceTemplate, ServiceType};
+use super::super::model::{Instance, Observed, PORT, Validated};
+use super::{identity, metadata, non_empty};
+
+/// The Services: to the primary, to the replicas, and the headless one that names the pods.
+///
+/// In mode Replication those for clients have no selector: Hera writes their endpoint slices in the step that changes the primary.
+pub fn services(v: &Validated) -> Vec<Service> {
+    let mut services = vec![
+        headless(v),
+        client_service(v, v.primary_service(), v.services.primary.as_ref()),
+    ];
+    if v.gated() {
+        services.push(client_service(
+            v,
+            v.replicas_service(),
+            v.services.replicas.as_ref(),
+        ));
+    }
+    services
+}
+
+fn port() -> ServicePort {
+    ServicePort {
+        name: Some("redis".into()),
+        port: i32::from(PORT),
+        target_port: Some(IntOrString::Int(i32::from(PORT))),
+        protocol: Some("TCP".into()),
+        ..ServicePort::default()
+    }
+}
+
+fn headless(v: &Validated) -> Service {
+    Service {
+        metadata: metadata(v, v.pods_service()),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".into()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(identity(v).selector()),
+            ports: Some(vec![port()]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+fn client_service(v: &Validated, name: String, template: Option<&ServiceTemplate>) -> Service {
+    let template = template.cloned().unwrap_or_default();
+    let mut meta = metadata(v, name);
+    let mut labels = template.labels;
+    labels.extend(meta.labels.take().unwrap_or_default());
+    meta.labels = Some(labels);
+    meta.annotations = non_empty(template.annotations);
+    let type_ = match template.type_.unwrap_or_default() {
+        ServiceType::ClusterIP => "ClusterIP",
+        ServiceType::NodePort => "NodePort",
+        ServiceType::LoadBalancer => "LoadBalancer",
+    };
+    let selector = (!v.gated()).then(|| identity(v).selector());
+    Service {
+        metadata: meta,
+        spec: Some(ServiceSpec {
+            type_: Some(type_.into()),
+            selector,
+            ports: Some(vec![port()]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Whom the Services lead to.
+#[derive(Clone, Debug, Default)]
+pub struct Published<'a> {
+    /// The primary.
+    pub primary: Option<&'a Instance>,
+    /// The replicas in sync; reads go to the primary when there is none.
+    pub readers: Vec<&'a Instance>,
+}
+
+/// The endpoint slices of the Services without selector.
+pub fn endpoint_slices(v: &Validated, published: &Published<'_>) -> Vec<EndpointSlice> {
+    if !v.gated() {
+        return Vec::new();
+    }
+    let readers = if published.readers.is_empty() {
+        published.primary.into_iter().collect()
+    } else {
+        published.readers.clone()
+    };
+    vec![
+        slice(
+            v,
+            &format!("{}-primary", v.name),
+            v.primary_service(),
+            &published.primary.into_iter().collect::<Vec<_>>(),
+        ),
+        slice(
+            v,
+            &format!("{}-replicas", v.name),
+            v.replicas_service(),
+            &readers,
+        ),
+    ]
+}
+
+fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) -> EndpointSlice {
+    let mut meta = metadata(v, name.to_owned());
+    let labels = meta.labels.get_or_insert_default();
+    labels.insert("kubernetes.io/service-name".into(), service);
+    labels.insert(
+        "endpointslice.kubernetes.io/managed-by".into(),
+        "hera.dev".into(),
+    );
+    let endpoints = instances.iter().filter_map(|i| {
+        Some(Endpoint {
+            addresses: vec![i.ip.clone()?],
+            conditions: Some(EndpointConditions {
+                ready: Some(true),
+                serving: Some(true),
+                terminating: Some(false),
+            }),
+            node_name: i.node.clone(),
+            target_ref: Some(ObjectReference {
+                kind: Some("Pod".into()),
+                name: Some(i.pod.clone()),
+                namespace: Some(v.namespace.clone()),
+                uid: Some(i.uid.clone()),
+                ..ObjectReference::default()
+            }),
+            ..Endpoint::default()
+        })
+    });
+    EndpointSlice {
+        metadata: meta,
+        address_type: if instances
+            .iter()
+            .any(|i| i.ip.as_ref().is_some_and(|ip| ip.contains(':')))
+        {
+            "IPv6"
+        } else {
+            "IPv4"
+        }
+        .into(),
+        endpoints: endpoints.collect(),
+        ports: Some(vec![EndpointPort {
+            name: Some("redis".into()),
+            port: Some(i32::from(PORT)),
+            protocol: Some("TCP".into()),
+            ..EndpointPort::default()
+        }]),
+    }
+}
+
+/// At most one pod at a time may be taken away by choice. A single server has no budget: it would block every drain for ever.
+pub fn disruption_budget(v: &Validated) -> Option<PodDisruptionBudget> {
+    (v.replicas > 1).then(|| PodDisruptionBudget {
+        metadata: metadata(v, v.name.clone()),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(LabelSelector {
+                match_labels: Some(identity(v).selector()),
+                ..LabelSelector::default()
+            }),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    })
+}
+
+/// The instances that a plan names.
+pub fn published<'a>(o: &'a Observed, primary: Option<&str>, readers: &[String]) -> Published<'a> {
+    Published {
+        primary: primary.and_then(|pod| o.instances.iter().find(|i| i.pod == pod)),
+        readers: readers
+            .iter()
+            .filter_map(|pod| o.instances.iter().find(|i| &i.pod == pod))
+            .collect(),
+    }
+}

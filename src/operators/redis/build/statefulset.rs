@@ -1,0 +1,318 @@
+//! The StatefulSet. It is `OnDelete` and `Parallel`: the plan chooses which pod goes next, never the StatefulSet controller.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
+    KeyToPath, Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PodReadinessGate, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+    SeccompProfile, SecretProjection, SecurityContext, TCPSocketAction, TopologySpreadConstraint,
+    Volume, VolumeMount, VolumeProjection, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::super::api::{Engine, RESTARTED_AT_ANNOTATION};
+use super::super::model::{
+    CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_VOLUME, Observed, PORT, READINESS_GATE,
+    ValidStorage, Validated,
+};
+use super::access::PROBE_USER;
+use super::patch::{self, PatchError};
+use super::{config, identity, metadata};
+
+/// User and group of the server; the upstream images use 999 as well.
+const USER: i64 = 999;
+/// Time for a hand-over (5 s), the server's own shutdown (10 s), and some to spare.
+const TERMINATION_SECONDS: i64 = 40;
+
+/// The StatefulSet. Its number of replicas stays up while the primary is on a pod that scaling in would remove.
+pub fn statefulset(v: &Validated, o: &Observed) -> Result<StatefulSet, PatchError> {
+    let live = o.objects.statefulset.as_ref().and_then(|s| s.spec.as_ref());
+    let claims = v.storage.as_ref().map(|s| claim_template(v, s, live));
+    Ok(StatefulSet {
+        metadata: metadata(v, v.statefulset_name()),
+        spec: Some(StatefulSetSpec {
+            service_name: Some(v.pods_service()),
+            replicas: Some(replicas(v, o, live.and_then(|s| s.replicas))),
+            pod_management_policy: Some("Parallel".into()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("OnDelete".into()),
+                rolling_update: None,
+            }),
+            selector: LabelSelector {
+                match_labels: Some(identity(v).selector()),
+                ..LabelSelector::default()
+            },
+            template: patch::apply(&template(v), &v.pod_template.0)?,
+            volume_claim_templates: claims.map(|c| vec![c]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    })
+}
+
+fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
+    let primary = o
+        .status
+        .primary
+        .as_deref()
+        .and_then(|pod| o.instances.iter().find(|i| i.pod == pod));
+    let recorded = o
+        .status
+        .election
+        .as_ref()
+        .and_then(|e| o.instances.iter().find(|i| i.pod == e.candidate));
+    let kept = primary
+        .into_iter()
+        .chain(recorded)
+        .chain(o.instances.iter().filter(|i| i.is_primary()))
+        .any(|i| i.ordinal >= v.replicas);
+    match live {
+        Some(live) if kept && live > v.replicas => live,
+        _ => v.replicas,
+    }
+}
+
+/// Claim templates cannot be changed: as long as the StatefulSet lives its own are repeated, and the plan makes it anew when they differ.
+fn claim_template(
+    v: &Validated,
+    storage: &ValidStorage,
+    live: Option<&StatefulSetSpec>,
+) -> PersistentVolumeClaim {
+    let old = live
+        .and_then(|s| s.volume_claim_templates.as_ref())
+        .and_then(|t| t.first())
+        .and_then(|t| t.spec.as_ref());
+    let (class, size) = match old {
+        Some(old) => (
+            old.storage_class_name.clone(),
+            old.resources
+                .as_ref()
+                .and_then(|r| r.requests.as_ref())
+                .and_then(|r| r.get("storage"))
+                .cloned(),
+        ),
+        None => (storage.class.clone(), None),
+    };
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(DATA_VOLUME.into()),
+            labels: Some(identity(v).standard()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".into()]),
+            storage_class_name: class,
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([(
+                    "storage".to_owned(),
+                    size.unwrap_or_else(|| storage.size.clone()),
+                )])),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn template(v: &Validated) -> PodTemplateSpec {
+    let mut annotations =
+        BTreeMap::from([(CONFIG_HASH_ANNOTATION.to_owned(), config::restart_hash(v))]);
+    if let Some(at) = &v.restarted_at {
+        annotations.insert(RESTARTED_AT_ANNOTATION.to_owned(), at.clone());
+    }
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(identity(v).standard()),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(TERMINATION_SECONDS),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(USER),
+                run_as_group: Some(USER),
+                fs_group: Some(USER),
+                fs_group_change_policy: Some("OnRootMismatch".into()),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".into(),
+                    localhost_profile: None,
+                }),
+                ..PodSecurityContext::default()
+            }),
+            readiness_gates: v.gated().then(|| {
+                vec![PodReadinessGate {
+                    condition_type: READINESS_GATE.into(),
+                }]
+            }),
+            topology_spread_constraints: Some(vec![
+                spread(v, "kubernetes.io/hostname"),
+                spread(v, "topology.kubernetes.io/zone"),
+            ]),
+            containers: vec![container(v)],
+            volumes: Some(volumes(v)),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+fn spread(v: &Validated, key: &str) -> TopologySpreadConstraint {
+    TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: key.into(),
+        when_unsatisfiable: "ScheduleAnyway".into(),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(identity(v).selector()),
+            ..LabelSelector::default()
+        }),
+        ..TopologySpreadConstraint::default()
+    }
+}
+
+fn container(v: &Validated) -> Container {
+    let (server, cli) = match v.engine {
+        Engine::Redis => ("redis-server", "redis-cli"),
+        Engine::Valkey => ("valkey-server", "valkey-cli"),
+    };
+    Container {
+        name: CONTAINER.into(),
+        image: Some(v.image.clone()),
+        command: Some(vec![server.into(), format!("{CONFIG_DIR}/redis.conf")]),
+        ports: Some(vec![ContainerPort {
+            name: Some("redis".into()),
+            container_port: i32::from(PORT),
+            protocol: Some("TCP".into()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(v.resources.clone()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                add: None,
+            }),
+            ..SecurityContext::default()
+        }),
+        // A server that loads or synchronises accepts connections, so these never end it. A hanging one in mode Replication is found by
+        // Hera, which compares notes with the other servers before it acts.
+        startup_probe: Some(Probe {
+            period_seconds: Some(1),
+            failure_threshold: Some(120),
+            ..tcp()
+        }),
+        readiness_probe: Some(Probe {
+            period_seconds: Some(5),
+            failure_threshold: Some(2),
+            ..tcp()
+        }),
+        liveness_probe: (!v.gated()).then(|| Probe {
+            exec: Some(ExecAction {
+                command: Some(vec![
+                    cli.into(),
+                    "-p".into(),
+                    PORT.to_string(),
+                    "ping".into(),
+                ]),
+            }),
+            period_seconds: Some(20),
+            timeout_seconds: Some(10),
+            failure_threshold: Some(6),
+            ..Probe::default()
+        }),
+        lifecycle: v.gated().then(|| Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                exec: Some(ExecAction {
+                    command: Some(vec!["sh".into(), "-c".into(), hand_over_hook(cli)]),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                name: DATA_VOLUME.into(),
+                mount_path: "/data".into(),
+                ..VolumeMount::default()
+            },
+            VolumeMount {
+                name: "config".into(),
+                mount_path: CONFIG_DIR.into(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+        ]),
+        ..Container::default()
+    }
+}
+
+fn tcp() -> Probe {
+    Probe {
+        tcp_socket: Some(TCPSocketAction {
+            port: IntOrString::Int(i32::from(PORT)),
+            host: None,
+        }),
+        timeout_seconds: Some(2),
+        ..Probe::default()
+    }
+}
+
+/// A primary that is being stopped waits until it has handed over, or has no replica that could take over; at most 15 s.
+fn hand_over_hook(cli: &str) -> String {
+    format!(
+        "export REDISCLI_AUTH=\"$(cat {CONFIG_DIR}/probe-password)\"; n=0; while [ $n -lt 75 ]; do \
+         i=$({cli} -p {PORT} --user {PROBE_USER} info replication) || exit 0; \
+         case $i in *role:slave*|*connected_slaves:0*) exit 0;; esac; n=$((n+1)); sleep 0.2; done"
+    )
+}
+
+fn volumes(v: &Validated) -> Vec<Volume> {
+    let item = |key: &str| KeyToPath {
+        key: key.into(),
+        path: key.into(),
+        mode: None,
+    };
+    let mut volumes = vec![Volume {
+        name: "config".into(),
+        projected: Some(ProjectedVolumeSource {
+            default_mode: Some(0o440),
+            sources: Some(vec![
+                VolumeProjection {
+                    config_map: Some(ConfigMapProjection {
+                        name: v.config_map(),
+                        items: Some(vec![item("redis.conf"), item("user.conf")]),
+                        optional: None,
+                    }),
+                    ..VolumeProjection::default()
+                },
+                VolumeProjection {
+                    secret: Some(SecretProjection {
+                        name: v.server_secret(),
+                        items: Some(vec![
+                            item("users.acl"),
+                            item("replication.conf"),
+                            item("probe-password"),
+                        ]),
+                        optional: None,
+                    }),
+                    ..VolumeProjection::default()
+                },
+            ]),
+        }),
+        ..Volume::default()
+    }];
+    if v.storage.is_none() {
+        volumes.push(Volume {
+            name: DATA_VOLUME.into(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        });
+    }
+    volumes
+}

@@ -1,0 +1,200 @@
+//! The connections to servers: one monitor for each pod, which triggers a reconcile when something changes, and what the servers
+//! accepted or refused since they started.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
+
+use super::api::Redis;
+use super::model::Server;
+use crate::engines::redis::{
+    Address, Change, Client, Credentials, Failure, Limits, Monitor, Target,
+};
+
+/// Directives that a server took, with what it then reported, and those that it did not take, with its words.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    run_id: String,
+    /// `(name, value)` and the value that the server reported after it.
+    pub accepted: BTreeMap<(String, String), String>,
+    /// `(name, value)` and the server's words.
+    pub refused: BTreeMap<(String, String), String>,
+}
+
+struct Connection {
+    monitor: Monitor,
+    credentials: Credentials,
+    memory: Memory,
+}
+
+/// All connections of this process, by UID of the `Redis` and UID of the pod.
+pub struct Instances {
+    connections: Mutex<HashMap<String, HashMap<String, Connection>>>,
+    changes: mpsc::UnboundedSender<Change<ObjectRef<Redis>>>,
+}
+
+impl Instances {
+    /// No connections yet; changes of servers are sent to `changes`.
+    pub fn new(changes: mpsc::UnboundedSender<Change<ObjectRef<Redis>>>) -> Self {
+        Self {
+            connections: Mutex::default(),
+            changes,
+        }
+    }
+
+    fn with<T>(&self, redis: &str, f: impl FnOnce(&mut HashMap<String, Connection>) -> T) -> T {
+        let mut all = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        f(all.entry(redis.to_owned()).or_default())
+    }
+
+    /// Holds a connection to this pod from now on.
+    pub fn hold(
+        &self,
+        redis: &str,
+        object: &ObjectRef<Redis>,
+        pod: &str,
+        address: &Address,
+        credentials: &Credentials,
+    ) {
+        self.with(redis, |pods| {
+            let same = pods.get(pod).is_some_and(|c| {
+                c.monitor.address() == address
+                    && c.credentials.password.expose_secret()
+                        == credentials.password.expose_secret()
+            });
+            if !same {
+                let monitor = Monitor::start(
+                    Target::new(address.clone(), credentials.clone()),
+                    object.clone(),
+                    self.changes.clone(),
+                );
+                pods.insert(
+                    pod.to_owned(),
+                    Connection {
+                        monitor,
+                        credentials: credentials.clone(),
+                        memory: Memory::default(),
+                    },
+                );
+            }
+        });
+    }
+
+    /// Ends the connections to all pods of a `Redis` but these.
+    pub fn keep_only(&self, redis: &str, pods: &HashSet<String>) {
+        self.with(redis, |held| held.retain(|pod, _| pods.contains(pod)));
+    }
+
+    /// Ends all connections of a `Redis`.
+    pub fn forget(&self, redis: &str) {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(redis);
+    }
+
+    /// What the server says now. A server that the monitor knows to be silent is not asked again, so that it holds up nobody.
+    pub async fn ask(&self, redis: &str, pod: &str) -> Server {
+        let Some((client, state)) = self.with(redis, |pods| {
+            pods.get(pod)
+                .map(|c| (c.monitor.client(), c.monitor.state()))
+        }) else {
+            return Server::Down;
+        };
+        let silent_for = state
+            .failing_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        let failure = match (client, &state.failure) {
+            (Some(client), _) if state.consecutive_failures == 0 => match client.info().await {
+                Ok(info) if info.loading => return Server::Loading,
+                Ok(info) => return Server::Up(Box::new(info)),
+                Err(failure) => failure,
+            },
+            (_, Some(failure)) => failure.clone(),
+            _ => return Server::Silent(Duration::ZERO),
+        };
+        judge(&failure, silent_for)
+    }
+
+    /// The connection for commands.
+    pub async fn client(&self, redis: &str, pod: &str) -> Result<Client, Failure> {
+        let found = self.with(redis, |pods| {
+            pods.get(pod).map(|c| {
+                (
+                    c.monitor.client(),
+                    c.monitor.address().clone(),
+                    c.credentials.clone(),
+                )
+            })
+        });
+        match found {
+            Some((Some(client), ..)) => Ok(client),
+            Some((None, address, credentials)) => {
+                Client::connect(&address, &credentials, Limits::default()).await
+            }
+            None => Err(Failure::Refused),
+        }
+    }
+
+    /// Looks at the server again at once.
+    pub fn poll_now(&self, redis: &str, pod: &str) {
+        self.with(redis, |pods| {
+            pods.get(pod).inspect(|c| c.monitor.poll_now()).is_some()
+        });
+    }
+
+    /// What is remembered of the server with this run id; another one has forgotten what it was told.
+    pub fn memory(&self, redis: &str, pod: &str, run_id: &str) -> Memory {
+        self.with(redis, |pods| match pods.get_mut(pod) {
+            Some(c) => {
+                if c.memory.run_id != run_id {
+                    c.memory = Memory {
+                        run_id: run_id.to_owned(),
+                        ..Memory::default()
+                    };
+                }
+                c.memory.clone()
+            }
+            None => Memory::default(),
+        })
+    }
+
+    /// Remembers what the server answered to a directive: the value that it then reported, or its refusal.
+    pub fn remember(
+        &self,
+        redis: &str,
+        pod: &str,
+        directive: (String, String),
+        answer: Result<String, String>,
+    ) {
+        self.with(redis, |pods| {
+            if let Some(c) = pods.get_mut(pod) {
+                match answer {
+                    Ok(value) => c.memory.accepted.insert(directive, value),
+                    Err(words) => c.memory.refused.insert(directive, words),
+                };
+            }
+        });
+    }
+}
+
+/// The state that a failed call tells of. A refused connection proves that the process is gone; a closed one does not yet.
+fn judge(failure: &Failure, silent_for: Duration) -> Server {
+    match failure {
+        Failure::Refused => Server::Down,
+        Failure::Busy => Server::Busy,
+        Failure::Loading => Server::Loading,
+        Failure::Auth(words) | Failure::Command(words) | Failure::Protocol(words) => {
+            Server::Denied(words.clone())
+        }
+        Failure::Closed | Failure::Timeout | Failure::Unreachable(_) => Server::Silent(silent_for),
+        Failure::MasterDown => Server::Silent(Duration::ZERO),
+    }
+}

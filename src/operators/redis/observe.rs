@@ -1,0 +1,443 @@
+//! Reads everything that a decision needs, once, in parallel. A server that does not answer is data, not an error.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::api::Redis;
+use super::build::{OPERATOR_USER, PROBE_USER};
+use super::model::{
+    CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL, Objects, Observed, PORT,
+    PodState, Problem, READINESS_GATE,
+};
+use super::{Operator, directives, reasons};
+use crate::engines::redis::{self as engine, Address};
+use crate::k8s::names;
+use crate::k8s::quantity::Amount;
+
+impl Operator {
+    /// The objects, pods and servers of one `Redis`.
+    pub(super) async fn observe(
+        &self,
+        redis: &Redis,
+        credentials: Option<&Credentials>,
+        problem: Option<Problem>,
+        now: Timestamp,
+    ) -> Observed {
+        let (namespace, name, uid) = (
+            redis.namespace().unwrap_or_default(),
+            redis.name_any(),
+            redis.uid().unwrap_or_default(),
+        );
+        let mut observed = Observed {
+            status: redis.status.clone().unwrap_or_default(),
+            uid: uid.clone(),
+            age: age(redis.meta().creation_timestamp.as_ref().map(|t| t.0), now),
+            objects: self.objects(&namespace, &name, &uid),
+            password_problem: problem,
+            ..Observed::default()
+        };
+        observed.claims = observed
+            .objects
+            .claims
+            .iter()
+            .filter_map(|c| claim(c, &name, redis))
+            .collect();
+        observed.claims.sort_by_key(|c| c.ordinal);
+        observed.instances = self.pods(redis, &observed, now);
+        if let Some(credentials) = credentials {
+            self.ask_servers(redis, &mut observed, credentials).await;
+        }
+        self.storage_class(redis, &mut observed).await;
+        observed
+    }
+
+    fn objects(&self, namespace: &str, name: &str, uid: &str) -> Objects {
+        let c = &self.caches;
+        let get = |suffix: &str| format!("{name}-{suffix}");
+        Objects {
+            statefulset: c.statefulsets.get(namespace, name).map(|o| (*o).clone()),
+            config_map: c
+                .config_maps
+                .get(namespace, &get("config"))
+                .map(|o| (*o).clone()),
+            server_secret: c
+                .secrets
+                .get(namespace, &get("server"))
+                .map(|o| (*o).clone()),
+            connection_secret: c
+                .secrets
+                .get(namespace, &get("connection"))
+                .map(|o| (*o).clone()),
+            services: c
+                .services
+                .owned_by(uid)
+                .iter()
+                .map(|o| (**o).clone())
+                .collect(),
+            endpoint_slices: c
+                .endpoint_slices
+                .owned_by(uid)
+                .iter()
+                .map(|o| (**o).clone())
+                .collect(),
+            disruption_budget: c
+                .disruption_budgets
+                .get(namespace, name)
+                .map(|o| (*o).clone()),
+            claims: c
+                .claims
+                .list(namespace, |claim| {
+                    claim.labels().get(NAME_LABEL).is_some_and(|n| n == name)
+                })
+                .iter()
+                .map(|o| (**o).clone())
+                .collect(),
+        }
+    }
+
+    /// One instance for each ordinal that is wanted or exists.
+    fn pods(&self, redis: &Redis, observed: &Observed, now: Timestamp) -> Vec<Instance> {
+        let (namespace, name) = (redis.namespace().unwrap_or_default(), redis.name_any());
+        let statefulset = observed.objects.statefulset.as_ref();
+        let set_uid = statefulset.and_then(|s| s.metadata.uid.as_deref());
+        let pods = set_uid
+            .map(|uid| self.caches.pods.owned_by(uid))
+            .unwrap_or_default();
+        let revision = statefulset.and_then(update_revision);
+        let mut instances: Vec<Instance> = pods
+            .iter()
+            .filter(|p| p.namespace().as_deref() == Some(namespace.as_str()))
+            .filter_map(|pod| {
+                let ordinal = i32::try_from(names::ordinal(&name, &pod.name_any())?).ok()?;
+                Some(instance(pod, ordinal, revision.as_deref(), now))
+            })
+            .collect();
+        let wanted = statefulset
+            .and_then(|s| s.spec.as_ref())
+            .and_then(|s| s.replicas)
+            .unwrap_or(0)
+            .max(redis.spec.replicas.unwrap_or(0));
+        for ordinal in 0..wanted {
+            if instances.iter().all(|i| i.ordinal != ordinal) {
+                instances.push(Instance {
+                    pod: format!("{name}-{ordinal}"),
+                    ordinal,
+                    ..Instance::default()
+                });
+            }
+        }
+        instances.sort_by_key(|i| i.ordinal);
+        instances
+    }
+
+    async fn ask_servers(&self, redis: &Redis, observed: &mut Observed, credentials: &Credentials) {
+        let object = ObjectRef::from_obj(redis);
+        let uid = observed.uid.clone();
+        let login = engine::Credentials {
+            username: OPERATOR_USER.into(),
+            password: credentials.operator.clone(),
+        };
+        let running = |i: &&Instance| i.pod_state == PodState::Running && i.ip.is_some();
+        let held: HashSet<String> = observed
+            .instances
+            .iter()
+            .filter(running)
+            .map(|i| i.uid.clone())
+            .collect();
+        for i in observed.instances.iter().filter(running) {
+            self.instances.hold(
+                &uid,
+                &object,
+                &i.uid,
+                &Address::new(i.ip.clone().unwrap_or_default(), PORT),
+                &login,
+            );
+        }
+        self.instances.keep_only(&uid, &held);
+        let mut names: Vec<String> = directives::before(observed)
+            .into_keys()
+            .chain(redis.spec.config.keys().cloned())
+            .collect();
+        names.extend(
+            [
+                "maxmemory",
+                "maxmemory-policy",
+                "min-replicas-to-write",
+                "min-replicas-max-lag",
+            ]
+            .map(str::to_owned),
+        );
+        let hash = engine::password_hash(credentials.default.expose_secret());
+        let asked = observed
+            .instances
+            .iter_mut()
+            .filter(|i| held.contains(&i.uid))
+            .map(|i| self.ask_server(&uid, i, &names, &hash));
+        join_all(asked).await;
+    }
+
+    async fn ask_server(&self, uid: &str, i: &mut Instance, names: &[String], password_hash: &str) {
+        i.server = self.instances.ask(uid, &i.uid).await;
+        let Some(run_id) = i.info().map(|info| info.run_id.clone()) else {
+            return;
+        };
+        let memory = self.instances.memory(uid, &i.uid, &run_id);
+        (i.accepted, i.refused) = (memory.accepted, memory.refused);
+        let Ok(client) = self.instances.client(uid, &i.uid).await else {
+            return;
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (config, user) =
+            tokio::join!(client.config_get(&names), client.acl_get_user("default"));
+        i.config = config.unwrap_or_default();
+        i.password_current = user
+            .ok()
+            .flatten()
+            .map(|user| user.passwords == [password_hash]);
+    }
+
+    /// Looks the storage class up, but only when a claim waits or is to grow.
+    async fn storage_class(&self, redis: &Redis, observed: &mut Observed) {
+        let Some(storage) = &redis.spec.storage else {
+            return;
+        };
+        let wanted = Amount::parse(&storage.size.0)
+            .map(Amount::bytes)
+            .unwrap_or_default();
+        let growing = observed
+            .claims
+            .iter()
+            .find(|c| c.bound && c.requested < wanted);
+        let waiting = observed.claims.iter().any(|c| !c.bound);
+        let class = growing
+            .and_then(|c| c.class.clone())
+            .or_else(|| storage.storage_class_name.clone());
+        let Some(class) = class.filter(|_| growing.is_some() || waiting) else {
+            return;
+        };
+        match Api::<StorageClass>::all(self.ctx.client.clone())
+            .get_opt(&class)
+            .await
+        {
+            Ok(None) => observed.missing_storage_class = Some(class),
+            Ok(Some(found)) => {
+                observed.expandable = Some(found.allow_volume_expansion == Some(true))
+            }
+            Err(error) => tracing::warn!(%class, %error, "the storage class could not be read"),
+        }
+    }
+
+    /// The passwords, from the Secret that Hera keeps them in and the one that the user names. Missing ones are `None`.
+    pub(super) async fn passwords(&self, redis: &Redis) -> (Passwords, Option<Problem>) {
+        let (namespace, name) = (redis.namespace().unwrap_or_default(), redis.name_any());
+        let value = |secret: &str, key: &str| {
+            self.caches
+                .secrets
+                .get(&namespace, &format!("{name}-{secret}"))
+                .and_then(|s| text(&s, key))
+        };
+        let mut passwords = Passwords {
+            default: value("credentials", "password").or_else(|| value("connection", "password")),
+            operator: value("credentials", "operator-password"),
+            replication: value("credentials", "replication-password"),
+            probe: value("credentials", "probe-password").or_else(|| value("server", PROBE_USER)),
+        };
+        let Some(reference) = redis
+            .spec
+            .auth
+            .as_ref()
+            .and_then(|a| a.password_secret_ref.as_ref())
+        else {
+            return (passwords, None);
+        };
+        let object = format!("Secret/{}", reference.name);
+        let problem = match Api::<Secret>::namespaced(self.ctx.client.clone(), &namespace)
+            .get_opt(&reference.name)
+            .await
+        {
+            Ok(Some(secret)) => match text(&secret, &reference.key) {
+                Some(password) => {
+                    passwords.default = Some(password);
+                    None
+                }
+                None => Some(Problem::of(
+                    reasons::SecretKeyMissing,
+                    object,
+                    format!(
+                        "Secret {} has no key {} with a value",
+                        reference.name, reference.key
+                    ),
+                )),
+            },
+            Ok(None) => Some(Problem::of(
+                reasons::SecretNotFound,
+                object,
+                format!("Secret {} does not exist", reference.name),
+            )),
+            Err(error) => Some(Problem::of(
+                reasons::ApiError,
+                object,
+                format!("Secret {} could not be read: {error}", reference.name),
+            )),
+        };
+        if problem.is_some() {
+            // The servers go on with the password that they have.
+            passwords.default = value("connection", "password");
+        }
+        (passwords, problem)
+    }
+}
+
+/// Passwords as far as they are known.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Passwords {
+    pub default: Option<SecretString>,
+    pub operator: Option<SecretString>,
+    pub replication: Option<SecretString>,
+    pub probe: Option<SecretString>,
+}
+
+fn text(secret: &Secret, key: &str) -> Option<SecretString> {
+    let bytes = &secret.data.as_ref()?.get(key)?.0;
+    let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\n');
+    (!text.is_empty()).then(|| SecretString::from(text))
+}
+
+fn age(since: Option<Timestamp>, now: Timestamp) -> Duration {
+    since
+        .and_then(|since| Duration::try_from(now.duration_since(since)).ok())
+        .unwrap_or_default()
+}
+
+/// The revision that new pods get; `None` until the StatefulSet controller has seen the newest template.
+fn update_revision(set: &StatefulSet) -> Option<String> {
+    let status = set.status.as_ref()?;
+    (status.observed_generation? >= set.metadata.generation?)
+        .then(|| status.update_revision.clone())
+        .flatten()
+}
+
+fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> Instance {
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let condition = |type_: &str| conditions.iter().find(|c: &&PodCondition| c.type_ == type_);
+    let holds = |type_: &str| condition(type_).is_some_and(|c| c.status == "True");
+    let ready_reason = condition("Ready").and_then(|c| c.reason.as_deref());
+    Instance {
+        pod: pod.name_any(),
+        ordinal,
+        uid: pod.uid().unwrap_or_default(),
+        ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
+        node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
+        pod_state: pod_state(pod, condition("PodScheduled")),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        disrupted: holds("DisruptionTarget"),
+        outdated: revision.is_some_and(|r| {
+            pod.labels()
+                .get("controller-revision-hash")
+                .is_some_and(|have| have != r)
+        }),
+        pod_ready: holds("Ready"),
+        gate: condition(READINESS_GATE).map(|c| c.status == "True"),
+        age: age(pod.metadata.creation_timestamp.as_ref().map(|t| t.0), now),
+        node_lost: status.reason.as_deref() == Some("NodeLost")
+            || ready_reason == Some("NodeNotReady"),
+        ..Instance::default()
+    }
+}
+
+fn pod_state(pod: &Pod, scheduled: Option<&PodCondition>) -> PodState {
+    let status = pod.status.as_ref();
+    if matches!(
+        status.and_then(|s| s.phase.as_deref()),
+        Some("Failed" | "Succeeded")
+    ) {
+        let words = status.and_then(|s| s.message.clone().or_else(|| s.reason.clone()));
+        return PodState::Ended(words.unwrap_or_else(|| "the pod ended".into()));
+    }
+    if pod.spec.as_ref().is_none_or(|s| s.node_name.is_none()) {
+        return PodState::Unscheduled(
+            scheduled
+                .filter(|c| c.reason.as_deref() == Some("Unschedulable"))
+                .and_then(|c| c.message.clone()),
+        );
+    }
+    let container = status
+        .and_then(|s| s.container_statuses.as_ref())
+        .and_then(|c| c.iter().find(|c| c.name == CONTAINER));
+    let Some(state) = container.and_then(|c| c.state.as_ref()) else {
+        return PodState::Waiting("ContainerCreating".into(), String::new());
+    };
+    if state.running.is_some() {
+        return PodState::Running;
+    }
+    if let Some(ended) = &state.terminated {
+        return PodState::Ended(
+            format!(
+                "exit code {} {}",
+                ended.exit_code,
+                ended.reason.clone().unwrap_or_default()
+            )
+            .trim_end()
+            .to_owned(),
+        );
+    }
+    let waiting = state.waiting.clone().unwrap_or_default();
+    PodState::Waiting(
+        waiting.reason.unwrap_or_default(),
+        waiting.message.unwrap_or_default(),
+    )
+}
+
+fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) -> Option<Claim> {
+    let prefix = format!("{DATA_VOLUME}-{name}");
+    let ordinal = i32::try_from(names::ordinal(&prefix, &claim.name_any())?).ok()?;
+    let size = |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
+        quantity
+            .and_then(|q| Amount::parse(&q.0).ok())
+            .map(Amount::bytes)
+            .unwrap_or_default()
+    };
+    let status = claim.status.clone().unwrap_or_default();
+    let spec = claim.spec.clone().unwrap_or_default();
+    let requests = spec.resources.and_then(|r| r.requests);
+    let infeasible = status
+        .allocated_resource_statuses
+        .as_ref()
+        .is_some_and(|s| s.values().any(|v| v.ends_with("Infeasible")));
+    let failed = status.conditions.iter().flatten().find(|c| {
+        c.status == "True" && (c.type_ == "ControllerResizeError" || c.type_ == "NodeResizeError")
+    });
+    Some(Claim {
+        name: claim.name_any(),
+        ordinal,
+        uid: claim.uid().unwrap_or_default(),
+        bound: status.phase.as_deref() == Some("Bound"),
+        class: spec.storage_class_name,
+        requested: size(requests.as_ref().and_then(|r| r.get("storage"))),
+        capacity: size(status.capacity.as_ref().and_then(|c| c.get("storage"))),
+        failed: failed
+            .and_then(|c| c.message.clone())
+            .or_else(|| infeasible.then(|| "the storage cannot provide this size".to_owned())),
+        adopted: claim
+            .meta()
+            .creation_timestamp
+            .as_ref()
+            .zip(redis.meta().creation_timestamp.as_ref())
+            .is_some_and(|(c, r)| c.0 < r.0),
+        owned: claim
+            .owner_references()
+            .iter()
+            .any(|o| Some(&o.uid) == redis.metadata.uid.as_ref()),
+    })
+}

@@ -1,0 +1,47 @@
+//! Directives that a server takes while it runs: set where they differ, verified by reading back, refused ones told.
+
+use std::collections::BTreeMap;
+
+use super::super::directives;
+use super::super::model::{Observed, Plan, Problem, Step, Validated};
+use super::super::reasons;
+
+/// Plans what has to be set on which server.
+pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
+    let desired = directives::live(v, o);
+    let mut pending = Vec::new();
+    let mut refused: Option<Problem> = None;
+    for i in o.instances.iter().filter(|i| i.info().is_some()) {
+        if i.password_current == Some(false) {
+            plan.chores.push(Step::SetPassword { pod: i.pod.clone() });
+        }
+        let mut due = BTreeMap::new();
+        for (name, value) in &desired {
+            if let Some(words) = i.refused.get(&(name.clone(), value.clone())) {
+                let message =
+                    format!("spec.config.{name}: {value:?} is refused by the server: {words}");
+                refused.get_or_insert_with(|| {
+                    Problem::of(reasons::InvalidConfig, format!("Redis/{}", v.name), message)
+                });
+            } else if !directives::in_effect(i, name, value) {
+                due.insert(name.clone(), value.clone());
+            }
+        }
+        if !due.is_empty() {
+            pending.push(i.pod.clone());
+            plan.chores.push(Step::Configure {
+                pod: i.pod.clone(),
+                directives: due,
+            });
+        }
+    }
+    plan.findings.config = refused.or_else(|| {
+        (!pending.is_empty()).then(|| {
+            Problem::of(
+                reasons::ConfigPending,
+                format!("Pod/{}", pending[0]),
+                format!("to be configured: {}", pending.join(", ")),
+            )
+        })
+    });
+}

@@ -1,0 +1,68 @@
+//! What to do next: a pure, total function of the spec, what was observed, and the time.
+
+mod config;
+mod election;
+mod pods;
+mod replication;
+mod roll;
+mod storage;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::model::{Observed, Plan, Step, Validated};
+
+pub use election::HAND_OVER_TIMEOUT;
+
+/// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
+pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
+    let verdict = election::decide(v, o, now);
+    let mut plan = Plan {
+        primary: verdict.primary.map(|p| p.pod.clone()),
+        requeue: verdict.requeue,
+        step: verdict.step,
+        ..Plan::default()
+    };
+    plan.findings.primary = verdict.problem;
+    plan.findings.risk = verdict.risk;
+    plan.findings.pods = pods::problems(v, o);
+    config::plan(v, o, &mut plan);
+    storage::plan(v, o, &mut plan);
+    if let Some(primary) = verdict.primary {
+        replication::plan(v, o, primary, verdict.settled, now, &mut plan);
+        if verdict.settled {
+            roll::plan(v, o, primary, now, &mut plan);
+        }
+    }
+    roll::replace_broken(v, o, &mut plan);
+    plan
+}
+
+impl Plan {
+    /// Takes the step when none is due yet, else puts it into words for later.
+    fn propose(&mut self, step: Step) {
+        if self.step.is_none() {
+            self.step = Some(step);
+        } else {
+            self.later.push(step.to_string());
+        }
+    }
+
+    /// Looks again after this time at the latest.
+    fn again(&mut self, after: Duration) {
+        self.requeue = Some(self.requeue.map_or(after, |r| r.min(after)));
+    }
+
+    /// All steps in words, in order.
+    pub fn words(&self) -> Vec<String> {
+        self.step
+            .iter()
+            .chain(&self.chores)
+            .map(ToString::to_string)
+            .chain(self.later.iter().cloned())
+            .collect()
+    }
+}

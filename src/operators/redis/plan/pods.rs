@@ -1,0 +1,81 @@
+//! What is wrong with the pods, in words that a user can act on.
+
+use super::super::model::{Instance, Observed, PodState, Problem, Server, Validated};
+use super::super::reasons;
+
+/// A problem for each pod that does not serve, the worst first.
+pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {
+    let mut list: Vec<Problem> = o
+        .instances
+        .iter()
+        .filter(|i| i.ordinal < v.replicas)
+        .filter_map(problem)
+        .collect();
+    list.sort_by_key(|p| p.reason == reasons::PodStarting || p.reason == reasons::PodNotCreated);
+    list
+}
+
+fn problem(i: &Instance) -> Option<Problem> {
+    let pod = format!("Pod/{}", i.pod);
+    match &i.pod_state {
+        PodState::Missing => Some(Problem::of(
+            reasons::PodNotCreated,
+            pod,
+            format!("{} does not exist yet", i.pod),
+        )),
+        PodState::Unscheduled(Some(words)) => Some(Problem::of(
+            reasons::PodUnschedulable,
+            pod,
+            format!("{}: {words}", i.pod),
+        )),
+        PodState::Unscheduled(None) => Some(Problem::of(
+            reasons::PodStarting,
+            pod,
+            format!("{} has no node yet", i.pod),
+        )),
+        PodState::Waiting(reason, words) => Some(waiting(i, pod, reason, words)),
+        PodState::Ended(words) => Some(Problem::of(
+            reasons::PodCrashing,
+            pod,
+            format!("the server of {} ended: {words}", i.pod),
+        )),
+        PodState::Running => server(i, pod),
+    }
+}
+
+fn waiting(i: &Instance, pod: String, reason: &str, words: &str) -> Problem {
+    let code = match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "ImageInspectError"
+        | "RegistryUnavailable" => reasons::ImagePullFailed,
+        "ContainerCreating" | "PodInitializing" | "" => reasons::PodStarting,
+        _ => reasons::PodCrashing,
+    };
+    Problem::of(
+        code,
+        pod,
+        format!("{}: {reason} {words}", i.pod).trim_end().to_owned(),
+    )
+}
+
+fn server(i: &Instance, pod: String) -> Option<Problem> {
+    let found = |reason, message: String| Some(Problem::of(reason, pod.clone(), message));
+    match &i.server {
+        Server::Up(_) | Server::Busy | Server::Loading => None,
+        Server::Down => found(
+            reasons::PodStarting,
+            format!("the server of {} does not listen yet", i.pod),
+        ),
+        Server::Silent(_) => found(
+            reasons::InstanceUnreachable,
+            format!("the server of {} does not answer", i.pod),
+        ),
+        Server::Denied(words) => found(
+            reasons::AccessDenied,
+            format!("{} refuses Hera's user: {words}", i.pod),
+        ),
+    }
+}

@@ -1,0 +1,202 @@
+//! Volumes: growth, retention, claims that cannot be bound.
+
+use std::time::Duration;
+
+use super::super::api::Retention;
+use super::super::model::{
+    Claim, Observed, Plan, PodState, Problem, Step, ValidStorage, Validated,
+};
+use super::super::reasons;
+use crate::k8s::quantity;
+
+/// Plans what concerns the claims.
+pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
+    let Some(storage) = &v.storage else { return };
+    if let Some(class) = &o.missing_storage_class {
+        plan.findings.storage = Some(Problem::of(
+            reasons::StorageClassNotFound,
+            format!("StorageClass/{class}"),
+            format!("the storage class {class} does not exist"),
+        ));
+        plan.again(Duration::from_secs(10));
+    }
+    if !wrong_class(o, storage, plan) {
+        grow(o, storage, plan);
+        templates(o, storage, plan);
+    }
+    retention(o, storage, plan);
+    removed(v, o, storage, plan);
+    pending(v, o, plan);
+}
+
+/// Claims that were never bound and ask for another class than the spec: they hold nothing, so they are made anew.
+fn wrong_class(o: &Observed, storage: &ValidStorage, plan: &mut Plan) -> bool {
+    if o.missing_storage_class.is_some() {
+        return false;
+    }
+    let wrong: Vec<&Claim> = o
+        .claims
+        .iter()
+        .filter(|c| !c.bound && storage.class.is_some() && c.class != storage.class)
+        .collect();
+    if wrong.is_empty() {
+        return false;
+    }
+    if template_differs(o, storage) {
+        plan.propose(Step::RecreateStatefulSet(
+            "the storage class of new claims changed".into(),
+        ));
+        return true;
+    }
+    for claim in &wrong {
+        plan.propose(Step::DeleteClaim {
+            claim: claim.name.clone(),
+            uid: claim.uid.clone(),
+            why: "it was never bound and asks for another storage class".into(),
+        });
+    }
+    let blocked = o.instances.iter().find(|i| {
+        !i.terminating
+            && wrong.iter().any(|c| c.ordinal == i.ordinal)
+            && matches!(i.pod_state, PodState::Unscheduled(_))
+    });
+    if let Some(i) = blocked {
+        plan.chores.push(Step::DeletePod {
+            pod: i.pod.clone(),
+            uid: i.uid.clone(),
+            reason: reasons::VolumePending,
+            why: format!("{} waits for a claim of another storage class", i.pod),
+        });
+    }
+    true
+}
+
+fn grow(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
+    let growing: Vec<&Claim> = o
+        .claims
+        .iter()
+        .filter(|c| c.bound && (c.requested != storage.bytes || c.capacity < storage.bytes))
+        .collect();
+    for claim in &growing {
+        if claim.requested == storage.bytes {
+            continue;
+        }
+        let larger = claim.requested < storage.bytes;
+        // A request that the storage cannot fulfil may be lowered again, but not below what the volume has.
+        let lowered = claim.requested > storage.bytes && claim.capacity <= storage.bytes;
+        if larger && o.expandable == Some(false) {
+            let message = format!(
+                "{} cannot grow to {}: its storage class does not allow it",
+                claim.name, storage.size.0
+            );
+            plan.findings.storage = Some(Problem::of(
+                reasons::VolumeExpansionUnsupported,
+                format!("PersistentVolumeClaim/{}", claim.name),
+                message,
+            ));
+        } else if lowered || (larger && o.expandable == Some(true)) {
+            plan.chores.push(Step::GrowClaim {
+                claim: claim.name.clone(),
+                size: storage.size.clone(),
+            });
+        }
+    }
+    if plan.findings.storage.is_some() {
+        return;
+    }
+    if let Some(claim) = growing.iter().find(|c| c.failed.is_some()) {
+        let message = format!(
+            "{}: {}",
+            claim.name,
+            claim.failed.clone().unwrap_or_default()
+        );
+        plan.findings.storage = Some(Problem::of(
+            reasons::VolumeExpansionFailed,
+            format!("PersistentVolumeClaim/{}", claim.name),
+            message,
+        ));
+    } else if let Some(claim) = growing.iter().find(|c| c.capacity < storage.bytes) {
+        plan.findings.storage = Some(Problem::of(
+            reasons::VolumeExpanding,
+            format!("PersistentVolumeClaim/{}", claim.name),
+            format!("{} grows to {}", claim.name, storage.size.0),
+        ));
+    }
+}
+
+/// A StatefulSet's claim templates cannot be changed, so it is made anew around its pods, once the claims themselves are right.
+fn templates(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
+    let claims_asked = o.claims.iter().all(|c| c.requested >= storage.bytes);
+    if claims_asked && template_differs(o, storage) {
+        plan.propose(Step::RecreateStatefulSet(
+            "the size or class of new claims changed".into(),
+        ));
+    }
+}
+
+fn template_differs(o: &Observed, storage: &ValidStorage) -> bool {
+    let template = o
+        .objects
+        .statefulset
+        .as_ref()
+        .and_then(|s| s.spec.as_ref())
+        .and_then(|s| s.volume_claim_templates.as_ref())
+        .and_then(|t| t.first());
+    let Some(spec) = template.and_then(|t| t.spec.as_ref()) else {
+        return false;
+    };
+    let size = spec
+        .resources
+        .as_ref()
+        .and_then(|r| r.requests.as_ref())
+        .and_then(|r| r.get("storage"))
+        .and_then(|q| quantity::Amount::parse(&q.0).ok())
+        .map(quantity::Amount::bytes);
+    size != Some(storage.bytes) || spec.storage_class_name != storage.class
+}
+
+fn retention(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
+    let owned = storage.when_deleted == Retention::Delete;
+    plan.chores.extend(
+        o.claims
+            .iter()
+            .filter(|c| c.owned != owned)
+            .map(|c| Step::OwnClaim {
+                claim: c.name.clone(),
+                owned,
+            }),
+    );
+}
+
+fn removed(v: &Validated, o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
+    if storage.when_scaled != Retention::Delete || plan.primary.is_none() {
+        return;
+    }
+    let pod_gone = |ordinal| {
+        o.instances
+            .iter()
+            .all(|i| i.ordinal != ordinal || i.uid.is_empty())
+    };
+    for claim in o
+        .claims
+        .iter()
+        .filter(|c| c.ordinal >= v.replicas && pod_gone(c.ordinal))
+    {
+        plan.propose(Step::DeleteClaim {
+            claim: claim.name.clone(),
+            uid: claim.uid.clone(),
+            why: "its pod was removed by scaling in, and spec.storage.whenScaled is Delete".into(),
+        });
+    }
+}
+
+fn pending(v: &Validated, o: &Observed, plan: &mut Plan) {
+    let unbound = o.claims.iter().find(|c| !c.bound && c.ordinal < v.replicas);
+    if let Some(claim) = unbound.filter(|_| plan.findings.storage.is_none()) {
+        plan.findings.storage = Some(Problem::of(
+            reasons::VolumePending,
+            format!("PersistentVolumeClaim/{}", claim.name),
+            format!("{} is not bound yet", claim.name),
+        ));
+    }
+}

@@ -1,0 +1,453 @@
+//! The way of a reconcile, from the `Redis` to its status.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use rand::RngExt as _;
+use secrecy::SecretString;
+
+use super::act::Outcome;
+use super::api::{PLAN_ONLY_ANNOTATION, RECONCILE_ANNOTATION, Redis, RedisStatus};
+use super::build::{self, Resources};
+use super::error::Error;
+use super::model::{Credentials, Observed, Plan, Problem, Validated};
+use super::observe::Passwords;
+use super::status::{self, Picture};
+use super::validate::validate;
+use super::{FIELD_MANAGER, NAME, Operator, plan, reasons};
+use crate::k8s::apply::{self, Item};
+use crate::k8s::events::EventType;
+use crate::k8s::{self, conditions, delete};
+use crate::manager::controller::Controller;
+
+/// After something was done, how soon to look at its effect.
+const SOON: Duration = Duration::from_millis(100);
+/// After something was tried in vain.
+const LATER: Duration = Duration::from_secs(2);
+
+/// The objects as they were after our own last write: the cache may lag behind it.
+#[derive(Debug, Default)]
+pub struct Latest(Mutex<HashMap<String, Arc<Redis>>>);
+
+impl Latest {
+    /// The newer one of the cached object and our own last write.
+    fn newest(&self, cached: Arc<Redis>) -> Arc<Redis> {
+        let version = |r: &Redis| {
+            r.metadata
+                .resource_version
+                .as_deref()
+                .and_then(|v| v.parse::<u64>().ok())
+                .unwrap_or_default()
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = cached.uid().unwrap_or_default();
+        match all.get(&uid) {
+            Some(own) if version(own) > version(&cached) => own.clone(),
+            Some(_) => {
+                all.remove(&uid);
+                cached
+            }
+            None => cached,
+        }
+    }
+
+    fn keep(&self, written: Redis) {
+        let uid = written.uid().unwrap_or_default();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid, Arc::new(written));
+    }
+
+    fn drop_named(&self, object: &ObjectRef<Redis>) -> Vec<String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<String> = all
+            .iter()
+            .filter(|(_, r)| ObjectRef::from_obj(&***r) == *object)
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        gone.iter().for_each(|uid| drop(all.remove(uid)));
+        gone
+    }
+}
+
+impl Controller for Operator {
+    const NAME: &'static str = NAME;
+    type Kind = Redis;
+    type Error = Error;
+
+    async fn reconcile(&self, object: Arc<Redis>) -> Result<Duration, Error> {
+        let redis = self.latest.newest(object);
+        if redis.metadata.deletion_timestamp.is_some() {
+            // What belongs to it goes by its owner references; nothing outside the cluster is left to clean.
+            self.end(&redis.uid().unwrap_or_default());
+            return Ok(self.ctx.settings.resync_interval.get());
+        }
+        let now = Timestamp::now();
+        let result = if annotated(&redis, RECONCILE_ANNOTATION, "paused") {
+            self.paused(&redis, now).await
+        } else {
+            self.pass(&redis, now).await
+        };
+        match result {
+            Err(error) if error.is_conflict() => Ok(SOON),
+            other => other,
+        }
+    }
+
+    fn forget(&self, object: &ObjectRef<Redis>) {
+        for uid in self
+            .latest
+            .drop_named(object)
+            .into_iter()
+            .chain(object.extra.uid.clone())
+        {
+            self.end(&uid);
+        }
+    }
+}
+
+fn annotated(redis: &Redis, key: &str, value: &str) -> bool {
+    redis.annotations().get(key).is_some_and(|v| v == value)
+}
+
+/// A password that needs no quoting anywhere: 32 letters and digits, 190 bits.
+fn generated() -> SecretString {
+    let password: String = rand::rng()
+        .sample_iter(rand::distr::Alphanumeric)
+        .take(32)
+        .map(char::from)
+        .collect();
+    SecretString::from(password)
+}
+
+impl Operator {
+    fn end(&self, uid: &str) {
+        self.instances.forget(uid);
+        self.ctx.rollouts.finished(uid);
+    }
+
+    async fn paused(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
+        self.end(&redis.uid().unwrap_or_default());
+        let new = status::paused(redis, now);
+        self.write(redis, new).await?;
+        Ok(self.ctx.settings.resync_interval.get())
+    }
+
+    async fn pass(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
+        let dry = annotated(redis, PLAN_ONLY_ANNOTATION, "true");
+        let (passwords, problem) = self.passwords(redis).await;
+        let credentials = if dry {
+            Ok(complete(passwords))
+        } else {
+            self.credentials(redis, passwords).await
+        };
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            Err(error) if error.is_conflict() => return Err(error),
+            Err(error) => {
+                let observed = self.observe(redis, None, None, now).await;
+                self.refuse(
+                    redis,
+                    &observed,
+                    error.condition_reason(),
+                    error.to_string(),
+                    now,
+                )
+                .await?;
+                return Err(error);
+            }
+        };
+        let mut observed = self
+            .observe(redis, credentials.as_ref(), problem, now)
+            .await;
+        let v = match validate(redis, &observed) {
+            Ok(v) => v,
+            Err(errors) => {
+                let words: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                return self
+                    .refuse(
+                        redis,
+                        &observed,
+                        reasons::InvalidSpec,
+                        words.join("; "),
+                        now,
+                    )
+                    .await;
+            }
+        };
+        let resources = match credentials
+            .as_ref()
+            .map(|c| build::build(&v, &observed, c))
+            .transpose()
+        {
+            Ok(resources) => resources,
+            Err(error) => {
+                return self
+                    .refuse(
+                        redis,
+                        &observed,
+                        reasons::InvalidSpec,
+                        error.to_string(),
+                        now,
+                    )
+                    .await;
+            }
+        };
+        let applied = match &resources {
+            Some(resources) if !dry => self.apply(&v, &observed, resources).await,
+            _ => Ok(()),
+        };
+        observed.may_roll = dry || self.may_roll(&observed);
+        let plan = plan::plan(&v, &observed, now);
+        if !plan.rolling {
+            self.ctx.rollouts.finished(&observed.uid);
+        }
+        let failure = applied.as_ref().err().map(|error| {
+            Problem::of(
+                error.condition_reason(),
+                format!("Redis/{}", v.name),
+                error.to_string(),
+            )
+        });
+        let picture = Picture {
+            v: &v,
+            o: &observed,
+            plan: &plan,
+            now,
+            dry,
+            failure: failure.as_ref(),
+        };
+        let outcome = match &credentials {
+            Some(credentials) if !dry && applied.is_ok() => {
+                self.act(&v, &observed, &plan, credentials).await
+            }
+            _ => Outcome::default(),
+        };
+        let new = status::status(&picture, outcome.election.clone());
+        let written = self.write(redis, new).await;
+        let due = self.requeue(&plan, &outcome);
+        self.announce(redis, &plan, outcome);
+        applied?;
+        written?;
+        Ok(due)
+    }
+
+    fn requeue(&self, plan: &Plan, outcome: &Outcome) -> Duration {
+        let due = plan
+            .requeue
+            .unwrap_or(self.ctx.settings.resync_interval.get());
+        match (outcome.done, outcome.failed) {
+            _ if outcome.election.as_ref().is_some_and(|e| !e.completed) => Duration::ZERO,
+            (_, true) => due.min(LATER),
+            (true, false) => due.min(SOON),
+            (false, false) => due,
+        }
+    }
+
+    /// The generated passwords, made and kept when they are not there; `None` while the user's password cannot be read and no server has one.
+    async fn credentials(
+        &self,
+        redis: &Redis,
+        known: Passwords,
+    ) -> Result<Option<Credentials>, Error> {
+        let referenced = redis
+            .spec
+            .auth
+            .as_ref()
+            .is_some_and(|a| a.password_secret_ref.is_some());
+        if let Some(all) = complete(known.clone()) {
+            return Ok(Some(all));
+        }
+        if referenced && known.default.is_none() {
+            return Ok(None);
+        }
+        let made = Credentials {
+            default: known.default.unwrap_or_else(generated),
+            operator: known.operator.unwrap_or_else(generated),
+            replication: known.replication.unwrap_or_else(generated),
+            probe: known.probe.unwrap_or_else(generated),
+        };
+        let Ok(v) = validate(redis, &Observed::default()) else {
+            return Ok(None);
+        };
+        let secret = build::credentials_secret(&v, &made);
+        let kept = apply::create_once(&self.ctx.client, FIELD_MANAGER, &secret)
+            .await?
+            .into_inner();
+        Ok(merge_kept(made, &kept, referenced))
+    }
+
+    fn may_roll(&self, o: &Observed) -> bool {
+        let outdated = o.instances.iter().filter(|i| i.outdated).count();
+        outdated == 0
+            || self
+                .ctx
+                .rollouts
+                .admit(&o.uid, outdated < o.instances.len())
+    }
+
+    async fn apply(&self, v: &Validated, o: &Observed, r: &Resources) -> Result<(), Error> {
+        let Resources {
+            server_secret,
+            connection_secret,
+            config_map,
+            services,
+            disruption_budget,
+            statefulset,
+        } = r;
+        let live = &o.objects;
+        let service = |s: &Service| {
+            live.services
+                .iter()
+                .find(|l| l.metadata.name == s.metadata.name)
+                .cloned()
+        };
+        let mut first = vec![
+            Item::new(server_secret, live.server_secret.as_ref())?,
+            Item::new(connection_secret, live.connection_secret.as_ref())?,
+            Item::new(config_map, live.config_map.as_ref())?,
+        ];
+        for s in services {
+            first.push(Item::new(s, service(s).as_ref())?);
+        }
+        if let Some(budget) = disruption_budget {
+            first.push(Item::new(budget, live.disruption_budget.as_ref())?);
+        }
+        apply::apply_groups(
+            &self.ctx.client,
+            FIELD_MANAGER,
+            vec![
+                first,
+                vec![Item::new(statefulset, live.statefulset.as_ref())?],
+            ],
+        )
+        .await?;
+        for orphan in delete::orphans(services, &live.services) {
+            delete::delete(
+                &self.ctx.client,
+                orphan,
+                &v.owner,
+                &delete::Options::default(),
+            )
+            .await?;
+        }
+        if let (None, Some(budget)) = (disruption_budget, &live.disruption_budget) {
+            delete::delete(
+                &self.ctx.client,
+                budget,
+                &v.owner,
+                &delete::Options::default(),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn refuse(
+        &self,
+        redis: &Redis,
+        o: &Observed,
+        reason: &'static str,
+        message: String,
+        now: Timestamp,
+    ) -> Result<Duration, Error> {
+        self.write(redis, status::refused(redis, o, reason, message, now))
+            .await?;
+        Ok(self.ctx.settings.resync_interval.get())
+    }
+
+    async fn write(&self, redis: &Redis, new: RedisStatus) -> Result<(), Error> {
+        if let Some(written) = k8s::status::write(
+            &self.ctx.client,
+            FIELD_MANAGER,
+            redis,
+            &new,
+            redis.status.as_ref(),
+        )
+        .await?
+        {
+            self.latest.keep(written);
+        }
+        let old = redis
+            .status
+            .as_ref()
+            .map(|s| s.conditions.as_slice())
+            .unwrap_or_default();
+        let transitions = conditions::transitions(old, &new.conditions);
+        let events = transitions.iter().map(|t| {
+            (
+                status::is_bad(t.condition),
+                t.condition.reason.clone(),
+                t.condition.message.clone(),
+            )
+        });
+        self.publish(redis, events.collect());
+        Ok(())
+    }
+
+    /// Events are written beside the reconcile: a failover does not wait for them.
+    fn publish(&self, redis: &Redis, list: Vec<(bool, String, String)>) {
+        if list.is_empty() {
+            return;
+        }
+        let (recorder, reference) = (self.ctx.recorder.clone(), redis.object_ref(&()));
+        tokio::spawn(async move {
+            for (warning, reason, note) in list {
+                let type_ = if warning {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                };
+                recorder
+                    .transition(&reference, type_, &reason, "Reconcile", note)
+                    .await;
+            }
+        });
+    }
+
+    fn announce(&self, redis: &Redis, plan: &Plan, outcome: Outcome) {
+        if outcome.done {
+            let steps: Vec<String> = plan
+                .step
+                .iter()
+                .chain(&plan.chores)
+                .map(ToString::to_string)
+                .collect();
+            tracing::info!(steps = steps.join("; "), "done");
+        }
+        self.publish(redis, outcome.events);
+    }
+}
+
+fn complete(p: Passwords) -> Option<Credentials> {
+    Some(Credentials {
+        default: p.default?,
+        operator: p.operator?,
+        replication: p.replication?,
+        probe: p.probe?,
+    })
+}
+
+/// What the cluster holds wins over what was made a moment ago.
+fn merge_kept(made: Credentials, kept: &Secret, referenced: bool) -> Option<Credentials> {
+    let value = |key: &str| {
+        let bytes = &kept.data.as_ref()?.get(key)?.0;
+        std::str::from_utf8(bytes).ok().map(SecretString::from)
+    };
+    Some(Credentials {
+        default: if referenced {
+            made.default
+        } else {
+            value("password").unwrap_or(made.default)
+        },
+        operator: value("operator-password")?,
+        replication: value("replication-password")?,
+        probe: value("probe-password")?,
+    })
+}

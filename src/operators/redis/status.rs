@@ -1,0 +1,387 @@
+//! The status: what users, `kubectl wait` and alerts see. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+
+use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
+use super::build::identity;
+use super::model::{Instance, Observed, PORT, Plan, Problem, Validated};
+use super::reasons;
+use crate::engines::redis::{Engine as Program, Role};
+use crate::k8s::conditions;
+
+/// The summary: all that the spec asks for is there and serves.
+pub const READY: &str = "Ready";
+/// Something is being changed.
+pub const PROGRESSING: &str = "Progressing";
+/// Clients can write.
+pub const PRIMARY_AVAILABLE: &str = "PrimaryAvailable";
+/// Every replica is in sync.
+pub const REPLICATION_HEALTHY: &str = "ReplicationHealthy";
+/// The configuration is in effect, verified on every instance.
+pub const CONFIG_APPLIED: &str = "ConfigApplied";
+/// Volumes are bound and have their size.
+pub const STORAGE_READY: &str = "StorageReady";
+/// An act that is due would lose data; it is not done.
+pub const DATA_LOSS_RISK: &str = "DataLossRisk";
+/// Changes are stopped by annotation.
+pub const PAUSED: &str = "Paused";
+
+/// What the status is made from.
+#[derive(Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Picture<'a> {
+    pub v: &'a Validated,
+    pub o: &'a Observed,
+    pub plan: &'a Plan,
+    pub now: Timestamp,
+    /// The plan is only shown.
+    pub dry: bool,
+    /// What kept the objects from being applied.
+    pub failure: Option<&'a Problem>,
+}
+
+/// It is bad that this condition is as it is.
+pub fn is_bad(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        DATA_LOSS_RISK => condition.status == "True",
+        PROGRESSING | PAUSED => false,
+        _ => condition.status == "False",
+    }
+}
+
+/// The whole status. `election`: a decision that was taken or carried out in this pass.
+pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
+    let Picture { v, o, plan, .. } = *p;
+    let old = &o.status;
+    let primary = plan
+        .primary
+        .as_deref()
+        .and_then(|pod| o.instances.iter().find(|i| i.pod == pod));
+    let serving = primary.filter(|i| i.is_primary());
+    let instances: Vec<InstanceStatus> = o
+        .instances
+        .iter()
+        .filter(|i| !i.uid.is_empty() || i.ordinal < v.replicas)
+        .map(|i| instance(i, serving, plan))
+        .collect();
+    let ready = instances.iter().filter(|i| i.ready).count();
+    let mut new = RedisStatus {
+        observed_generation: Some(v.generation),
+        primary: serving.map(|i| i.pod.clone()),
+        endpoint: Some(format!("{}:{PORT}", v.primary_host())),
+        connection_secret: Some(v.connection_secret()),
+        replicas: count(o.instances.iter().filter(|i| !i.uid.is_empty()).count()),
+        ready_replicas: count(ready),
+        summary: Some(format!("{ready}/{}", v.replicas)),
+        selector: Some(identity(v).selector_text()),
+        version: serving
+            .and_then(Instance::info)
+            .map(|i| format!("{} {}", program(i.engine), i.version))
+            .or_else(|| old.version.clone()),
+        replication_id: serving
+            .and_then(Instance::info)
+            .map(|i| i.replid.clone())
+            .or_else(|| old.replication_id.clone()),
+        instances,
+        election: election.or_else(|| old.election.clone()),
+        conditions: old.conditions.clone(),
+        blockers: Vec::new(),
+        plan: if p.dry { plan.words() } else { Vec::new() },
+        phase: None,
+    };
+    let problems = problems(p, ready);
+    conditions_of(p, &mut new, serving.is_some(), &problems);
+    new.blockers = problems
+        .iter()
+        .map(|problem| blocker(problem, old, p.now))
+        .collect();
+    new.phase = Some(phase(p, serving.is_some(), &problems).to_owned());
+    new
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+fn program(engine: Program) -> &'static str {
+    match engine {
+        Program::Redis => "Redis",
+        Program::Valkey => "Valkey",
+    }
+}
+
+fn instance(i: &Instance, primary: Option<&Instance>, plan: &Plan) -> InstanceStatus {
+    let role = match i.info().map(|info| info.role) {
+        Some(Role::Primary) => "Primary",
+        Some(Role::Replica) => "Replica",
+        None => "Unknown",
+    };
+    let is_primary = primary.is_some_and(|p| p.pod == i.pod);
+    let ready = is_primary || primary.is_some_and(|p| i.in_sync_with(p) && !i.terminating);
+    let object = format!("Pod/{}", i.pod);
+    let named = plan
+        .findings
+        .pods
+        .iter()
+        .find(|p| p.object.as_deref() == Some(&object))
+        .map(|p| p.message.clone());
+    let message = if ready {
+        None
+    } else {
+        named.or_else(|| i.info().map(|_| "not in sync with the primary".to_owned()))
+    };
+    InstanceStatus {
+        pod: i.pod.clone(),
+        role: role.to_owned(),
+        ready,
+        message,
+    }
+}
+
+/// All that keeps it from being ready, the most important first.
+fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
+    let f = &p.plan.findings;
+    let mut list: Vec<Problem> = Vec::new();
+    list.extend(p.failure.cloned());
+    list.extend(p.o.password_problem.clone());
+    list.extend(f.risk.clone());
+    list.extend(f.primary.clone());
+    list.extend(f.storage.clone());
+    list.extend(f.pods.iter().cloned());
+    list.extend(f.config.clone());
+    list.extend(f.progress.clone());
+    list.extend(f.replication.clone());
+    let mut seen = std::collections::BTreeSet::new();
+    list.retain(|problem| seen.insert((problem.reason, problem.object.clone())));
+    if list.is_empty() && ready < usize::try_from(p.v.replicas).unwrap_or_default() {
+        list.push(Problem::of(
+            reasons::Creating,
+            format!("Redis/{}", p.v.name),
+            format!("{ready} of {} instances serve", p.v.replicas),
+        ));
+    }
+    if list.is_empty()
+        && p.o
+            .instances
+            .iter()
+            .any(|i| i.ordinal >= p.v.replicas && !i.uid.is_empty())
+    {
+        list.push(Problem::of(
+            reasons::Scaling,
+            format!("Redis/{}", p.v.name),
+            "pods are being removed",
+        ));
+    }
+    list
+}
+
+fn blocker(problem: &Problem, old: &RedisStatus, now: Timestamp) -> Blocker {
+    let since = old
+        .blockers
+        .iter()
+        .find(|b| b.code == problem.reason && b.object == problem.object)
+        .map_or_else(|| Time(now), |b| b.since.clone());
+    Blocker {
+        code: problem.reason.to_owned(),
+        since,
+        object: problem.object.clone(),
+        message: problem.message.clone(),
+        action: reasons::action(problem.reason).to_owned(),
+    }
+}
+
+/// While pods are replaced on purpose, what follows from that is not the news.
+fn headline<'a>(p: &'a Picture<'_>, problems: &'a [Problem]) -> Option<&'a Problem> {
+    let side_effect = |problem: &&Problem| {
+        p.plan.rolling
+            && [
+                reasons::PodStarting,
+                reasons::PodNotCreated,
+                reasons::ReplicasBehind,
+            ]
+            .contains(&problem.reason)
+    };
+    problems
+        .iter()
+        .find(|problem| !side_effect(problem))
+        .or_else(|| problems.first())
+}
+
+fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems: &[Problem]) {
+    let f = &p.plan.findings;
+    let mut set =
+        |type_: &str, holds: bool, problem: Option<&Problem>, otherwise: &str, words: &str| {
+            let (reason, message) =
+                problem.map_or((otherwise, words), |p| (p.reason, p.message.as_str()));
+            conditions::set(
+                &mut new.conditions,
+                type_,
+                holds,
+                reason,
+                message,
+                Some(p.v.generation),
+                p.now,
+            );
+        };
+    let first = headline(p, problems);
+    set(
+        READY,
+        problems.is_empty(),
+        first,
+        reasons::AllInstancesReady,
+        "every instance serves and is in sync",
+    );
+    let progress = f
+        .progress
+        .as_ref()
+        .or_else(|| problems.iter().find(|p| in_progress(p.reason)));
+    set(
+        PROGRESSING,
+        progress.is_some(),
+        progress,
+        reasons::Settled,
+        "nothing is in progress",
+    );
+    let no_primary = Problem::of(reasons::NoPrimary, "", "no primary serves");
+    let why = f
+        .primary
+        .as_ref()
+        .or(p.o.password_problem.as_ref())
+        .unwrap_or(&no_primary);
+    set(
+        PRIMARY_AVAILABLE,
+        serving,
+        (!serving).then_some(why),
+        reasons::PrimaryServing,
+        "the primary accepts connections",
+    );
+    if p.v.gated() {
+        let behind = f
+            .replication
+            .as_ref()
+            .or_else(|| (!serving).then_some(&no_primary));
+        set(
+            REPLICATION_HEALTHY,
+            behind.is_none(),
+            behind,
+            reasons::ReplicasInSync,
+            "every replica is in sync",
+        );
+    }
+    let unapplied = f.config.as_ref().or_else(|| {
+        (!serving && p.o.instances.iter().all(|i| i.info().is_none())).then_some(&no_primary)
+    });
+    set(
+        CONFIG_APPLIED,
+        unapplied.is_none(),
+        unapplied,
+        reasons::ConfigVerified,
+        "every directive is in effect on every instance that answers",
+    );
+    if p.v.storage.is_some() {
+        set(
+            STORAGE_READY,
+            f.storage.is_none(),
+            f.storage.as_ref(),
+            reasons::StorageBound,
+            "every volume is bound and has its size",
+        );
+    }
+    set(
+        DATA_LOSS_RISK,
+        f.risk.is_some(),
+        f.risk.as_ref(),
+        reasons::NoRisk,
+        "no act that is due would lose data",
+    );
+    let (reason, words) = if p.dry {
+        (reasons::PlanOnly, "only the plan is shown")
+    } else {
+        (reasons::NotPaused, "changes are made")
+    };
+    set(PAUSED, p.dry, None, reason, words);
+}
+
+fn in_progress(reason: &str) -> bool {
+    [
+        reasons::Creating,
+        reasons::Scaling,
+        reasons::FailingOver,
+        reasons::HandingOver,
+        reasons::PodStarting,
+        reasons::PodNotCreated,
+        reasons::ConfigPending,
+        reasons::VolumeExpanding,
+        reasons::ReplicasBehind,
+    ]
+    .contains(&reason)
+}
+
+fn phase(p: &Picture<'_>, serving: bool, problems: &[Problem]) -> &'static str {
+    let has = |reason| problems.iter().any(|p| p.reason == reason);
+    if p.dry {
+        "Paused"
+    } else if problems.is_empty() {
+        "Running"
+    } else if has(reasons::FailingOver) {
+        "FailingOver"
+    } else if p.plan.rolling {
+        "Updating"
+    } else if p.o.status.election.is_none() {
+        "Creating"
+    } else if serving {
+        "Degraded"
+    } else {
+        "Unavailable"
+    }
+}
+
+/// The status of a spec that cannot be used: all else stays as it was, because the servers go on.
+pub fn refused(
+    redis: &Redis,
+    o: &Observed,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) -> RedisStatus {
+    let mut new = o.status.clone();
+    let problem = Problem {
+        reason: reasons::ALL
+            .iter()
+            .find(|r| r.0 == reason)
+            .map_or(reasons::InvalidSpec, |r| r.0),
+        object: Some(format!("Redis/{}", redis.name_any())),
+        message,
+    };
+    new.observed_generation = redis.metadata.generation;
+    new.phase = Some("Invalid".into());
+    conditions::set(
+        &mut new.conditions,
+        READY,
+        false,
+        problem.reason,
+        problem.message.clone(),
+        redis.metadata.generation,
+        now,
+    );
+    new.blockers = vec![blocker(&problem, &o.status, now)];
+    new
+}
+
+/// The status while changes are stopped: all else stays as it was.
+pub fn paused(redis: &Redis, now: Timestamp) -> RedisStatus {
+    let mut new = redis.status.clone().unwrap_or_default();
+    new.phase = Some("Paused".into());
+    conditions::set(
+        &mut new.conditions,
+        PAUSED,
+        true,
+        reasons::Paused,
+        "the annotation hera.dev/reconcile stops all changes",
+        redis.metadata.generation,
+        now,
+    );
+    new
+}

@@ -1,0 +1,278 @@
+//! From the spec to a [`Validated`]: the rules of the CRD once more, and those that need more than one object.
+
+use std::time::Duration;
+
+use super::api::{
+    ACCEPT_DATA_LOSS_ANNOTATION, APPROVE_PRIMARY_ANNOTATION, Engine, EvictionPolicy, Mode,
+    RESTARTED_AT_ANNOTATION, Redis, RedisSpec, SWITCHOVER_ANNOTATION, Storage,
+};
+use super::model::{Observed, ValidStorage, Validated};
+use crate::k8s::owner;
+use crate::k8s::quantity::Amount;
+
+/// A field with a value that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct FieldError {
+    /// Path of the field, such as `spec.storage.size`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Directives that Hera sets itself: network, files, users and replication. The CEL rule of `spec.config` lists the same.
+pub const RESERVED: &[&str] = &[
+    "aclfile",
+    "appenddirname",
+    "appendfilename",
+    "bind",
+    "cluster-enabled",
+    "daemonize",
+    "dbfilename",
+    "dir",
+    "include",
+    "masterauth",
+    "masteruser",
+    "min-replicas-max-lag",
+    "min-replicas-to-write",
+    "min-slaves-max-lag",
+    "min-slaves-to-write",
+    "pidfile",
+    "port",
+    "primaryauth",
+    "primaryuser",
+    "protected-mode",
+    "replica-announce-ip",
+    "replica-announce-port",
+    "replica-read-only",
+    "replicaof",
+    "requirepass",
+    "slave-read-only",
+    "slaveof",
+    "supervised",
+    "unixsocket",
+    "user",
+];
+
+/// Longest name of a `Redis`, so that the names of pods, Services and the revision label fit into 63 characters.
+pub const MAX_NAME: usize = 40;
+
+/// Checks the spec and fills in the defaults.
+pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<FieldError>> {
+    let mut errors = Errors::default();
+    let spec = &redis.spec;
+    let name = redis.metadata.name.clone().unwrap_or_default();
+    if name.len() > MAX_NAME {
+        errors.add(
+            "metadata.name",
+            format!(
+                "must be at most {MAX_NAME} characters, so that the names of pods and Services fit"
+            ),
+        );
+    }
+    let replicas = replicas(spec, &mut errors);
+    config(spec, &mut errors);
+    let storage = spec
+        .storage
+        .as_ref()
+        .and_then(|s| storage(s, observed, &mut errors));
+    storage_stays(spec, observed, &mut errors);
+    let min_replicas_to_write = min_replicas(spec, replicas, &mut errors);
+    let max_memory = max_memory(spec, &mut errors);
+    let owner = owner::controller_reference(redis).map_err(|e| {
+        vec![FieldError {
+            field: "metadata".into(),
+            message: e.to_string(),
+        }]
+    })?;
+    if !errors.0.is_empty() {
+        return Err(errors.0);
+    }
+    let annotation = |key: &str| {
+        redis
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(key))
+            .filter(|v| !v.is_empty())
+            .cloned()
+    };
+    Ok(Validated {
+        name,
+        namespace: redis.metadata.namespace.clone().unwrap_or_default(),
+        owner,
+        generation: redis.metadata.generation.unwrap_or_default(),
+        engine: spec.engine,
+        image: image(spec),
+        mode: spec.mode,
+        replicas,
+        resources: spec.resources.clone().unwrap_or_default(),
+        max_memory,
+        memory_policy: spec
+            .memory
+            .as_ref()
+            .and_then(|m| m.policy)
+            .unwrap_or(EvictionPolicy::NoEviction)
+            .directive(),
+        config: spec.config.clone(),
+        storage,
+        password_ref: spec
+            .auth
+            .as_ref()
+            .and_then(|a| a.password_secret_ref.clone()),
+        min_replicas_to_write,
+        unresponsive_after: unresponsive_after(spec),
+        services: spec.services.clone().unwrap_or_default(),
+        pod_template: spec.pod_template.clone().unwrap_or_default(),
+        restarted_at: annotation(RESTARTED_AT_ANNOTATION),
+        switchover: annotation(SWITCHOVER_ANNOTATION),
+        approved_primary: annotation(APPROVE_PRIMARY_ANNOTATION),
+        accept_data_loss: annotation(ACCEPT_DATA_LOSS_ANNOTATION).as_deref() == Some("true"),
+    })
+}
+
+#[derive(Default)]
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+}
+
+fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
+    let standalone = spec.mode == Mode::Standalone;
+    let replicas = spec.replicas.unwrap_or(if standalone { 1 } else { 3 });
+    if standalone && replicas != 1 {
+        errors.add(
+            "spec.replicas",
+            "must be 1 or absent in mode Standalone; use mode Replication for more pods",
+        );
+    } else if !(1..=20).contains(&replicas) {
+        errors.add("spec.replicas", "must be between 1 and 20");
+    }
+    replicas
+}
+
+fn config(spec: &RedisSpec, errors: &mut Errors) {
+    for (name, value) in &spec.config {
+        let field = format!("spec.config.{name}");
+        let word = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if !word {
+            errors.add(
+                field,
+                "a directive has only lower-case letters, digits and '-'",
+            );
+        } else if RESERVED.contains(&name.as_str()) {
+            errors.add(field, "is set by Hera itself; remove it");
+        } else if value.contains(['\n', '\r', '\0']) {
+            errors.add(field, "a value must be one line");
+        }
+    }
+}
+
+fn storage(storage: &Storage, observed: &Observed, errors: &mut Errors) -> Option<ValidStorage> {
+    let Some(amount) = Amount::parse(&storage.size.0)
+        .ok()
+        .filter(|a| a.is_positive())
+    else {
+        errors.add(
+            "spec.storage.size",
+            "must be a positive quantity such as 10Gi",
+        );
+        return None;
+    };
+    let bytes = amount.bytes();
+    if let Some(claim) = observed
+        .claims
+        .iter()
+        .find(|c| c.bound && c.capacity > bytes)
+    {
+        errors.add("spec.storage.size", format!("cannot be smaller than the volume of {}, which has {} bytes; a volume can only grow", claim.name, claim.capacity));
+        return None;
+    }
+    Some(ValidStorage {
+        size: storage.size.clone(),
+        bytes,
+        class: storage.storage_class_name.clone(),
+        when_deleted: storage.when_deleted,
+        when_scaled: storage.when_scaled,
+    })
+}
+
+/// The same as the CEL rule that compares with the old object, for objects that got past it.
+fn storage_stays(spec: &RedisSpec, observed: &Observed, errors: &mut Errors) {
+    let template = observed
+        .objects
+        .statefulset
+        .as_ref()
+        .and_then(|s| s.spec.as_ref());
+    let Some(template) = template else { return };
+    let had = template
+        .volume_claim_templates
+        .as_ref()
+        .is_some_and(|t| !t.is_empty());
+    if had != spec.storage.is_some() {
+        errors.add(
+            "spec.storage",
+            "cannot be added or removed later; create another Redis and move the data",
+        );
+    }
+}
+
+fn min_replicas(spec: &RedisSpec, replicas: i32, errors: &mut Errors) -> i32 {
+    let wanted = spec
+        .availability
+        .as_ref()
+        .and_then(|a| a.min_replicas_to_write);
+    if let Some(wanted) = wanted
+        && wanted >= replicas
+    {
+        errors.add(
+            "spec.availability.minReplicasToWrite",
+            "must be lower than spec.replicas, otherwise no write is ever accepted",
+        );
+    }
+    wanted.unwrap_or(i32::from(replicas >= 3))
+}
+
+fn unresponsive_after(spec: &RedisSpec) -> Duration {
+    let seconds = spec
+        .availability
+        .as_ref()
+        .and_then(|a| a.unresponsive_after_seconds)
+        .unwrap_or(10);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(10))
+}
+
+fn max_memory(spec: &RedisSpec, errors: &mut Errors) -> Option<i64> {
+    let limit = spec.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+    let Ok(limit) = Amount::parse(&limit.0) else {
+        errors.add(
+            "spec.resources.limits.memory",
+            "must be a quantity such as 1Gi",
+        );
+        return None;
+    };
+    let percent = spec
+        .memory
+        .as_ref()
+        .and_then(|m| m.max_memory_percent)
+        .unwrap_or(75);
+    i64::try_from(u128::from(limit.bytes()) * u128::try_from(percent).unwrap_or(75) / 100).ok()
+}
+
+/// The upstream image of an engine's version.
+fn image(spec: &RedisSpec) -> String {
+    let version = |default: &str| spec.version.clone().unwrap_or_else(|| default.to_owned());
+    spec.image.clone().unwrap_or_else(|| match spec.engine {
+        Engine::Redis => format!("docker.io/library/redis:{}", version("8.0")),
+        Engine::Valkey => format!("docker.io/valkey/valkey:{}", version("9.0")),
+    })
+}
