@@ -364,3 +364,145 @@ fn write_canonical(value: &Value, secret: bool, text: &mut String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// As the server would keep it: what was applied, and more.
+    fn stored(desired: &Value) -> Value {
+        let mut stored = normalized(desired.clone());
+        stored["metadata"]["annotations"][DESIRED_HASH] =
+            Value::from(hash(&normalized(desired.clone())));
+        stored["metadata"]["annotations"]["other"] = Value::from("x");
+        stored["metadata"]["uid"] = Value::from("1");
+        stored["metadata"]["resourceVersion"] = Value::from("2");
+        stored["status"] = json!({"phase": "Running"});
+        stored
+    }
+
+    fn desired() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "c", "labels": {"a": "b"}, "creationTimestamp": null},
+            "data": {"x": "1", "y": "2"}
+        })
+    }
+
+    #[test]
+    fn what_is_there_is_not_applied_again() {
+        assert!(needs_apply(&desired(), None));
+        assert!(!needs_apply(&desired(), Some(&stored(&desired()))));
+    }
+
+    #[test]
+    fn what_lacks_the_digest_is_applied() {
+        let mut without = stored(&desired());
+        without["metadata"]["annotations"] = json!({});
+        assert!(needs_apply(&desired(), Some(&without)));
+    }
+
+    #[test]
+    fn both_what_we_and_what_others_change_is_seen() {
+        let mut fewer = desired();
+        fewer["data"] = json!({"x": "1"});
+        assert!(
+            needs_apply(&fewer, Some(&stored(&desired()))),
+            "a field that is not wanted any more"
+        );
+        let mut drifted = stored(&desired());
+        drifted["data"]["x"] = Value::from("changed");
+        assert!(
+            needs_apply(&desired(), Some(&drifted)),
+            "a field that someone changed"
+        );
+        let mut added = stored(&desired());
+        added["data"]["z"] = Value::from("theirs");
+        assert!(
+            !needs_apply(&desired(), Some(&added)),
+            "a field of someone else"
+        );
+    }
+
+    #[test]
+    fn what_the_server_owns_is_not_wanted() {
+        let mut noisy = desired();
+        noisy["status"] = json!({"x": 1});
+        noisy["metadata"]["uid"] = Value::from("9");
+        noisy["metadata"]["managedFields"] = json!([{}]);
+        assert!(!needs_apply(&noisy, Some(&stored(&desired()))));
+    }
+
+    #[test]
+    fn the_digest_does_not_change_between_releases() {
+        // A change here makes every manager write every object once after an upgrade.
+        assert_eq!(
+            hash(&normalized(desired())),
+            "ae277544aa10d7a23d8a36ec377d9692"
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_secret_are_not_in_the_digest_but_its_keys_are() {
+        let secret = |data: Value| hash(&json!({"kind": "Secret", "data": data}));
+        assert_eq!(secret(json!({"a": "1"})), secret(json!({"a": "2"})));
+        assert_ne!(secret(json!({"a": "1"})), secret(json!({"b": "1"})));
+        let config = |data: Value| hash(&json!({"kind": "ConfigMap", "data": data}));
+        assert_ne!(config(json!({"a": "1"})), config(json!({"a": "2"})));
+    }
+
+    #[test]
+    fn without_an_owner_nothing_is_applied() {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("c".into());
+        assert!(matches!(
+            Item::new(&object, None),
+            Err(Error::Malformed { .. })
+        ));
+        object.metadata.owner_references = Some(vec![
+            k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+                controller: Some(true),
+                uid: "1".into(),
+                ..Default::default()
+            },
+        ]);
+        let item = Item::new(&object, None).expect("it has an owner");
+        assert!(item.is_needed());
+        assert_eq!(item.id(), ("ConfigMap", "c"));
+        assert_eq!(item.body(Some("7"))["metadata"]["uid"], "7");
+        assert!(item.body(None)["metadata"].get("uid").is_none());
+    }
+
+    fn any_object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,5}".prop_map(Value::from)
+        ];
+        let tree = leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::btree_map("[a-e]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        });
+        proptest::collection::btree_map("[a-e]", tree, 1..4)
+            .prop_map(|spec| json!({"kind": "X", "metadata": {"name": "x"}, "spec": spec}))
+    }
+
+    proptest! {
+        #[test]
+        fn converged_is_converged(object in any_object()) {
+            prop_assert!(!needs_apply(&object, Some(&stored(&object))));
+        }
+
+        #[test]
+        fn every_change_of_what_is_wanted_is_applied(a in any_object(), b in any_object()) {
+            prop_assert_eq!(needs_apply(&b, Some(&stored(&a))), a != b);
+        }
+    }
+}

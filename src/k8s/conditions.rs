@@ -137,6 +137,7 @@ pub fn transitions<'a>(old: &[Condition], new: &'a [Condition]) -> Vec<Transitio
 mod tests {
     use proptest::prelude::*;
 
+    use super::ConditionStatus::{False, True, Unknown};
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -219,7 +220,6 @@ mod tests {
             set(&mut one, type_, status, reason, message, Some(1), at(0));
             one.remove(0)
         };
-        use ConditionStatus::{False, True, Unknown};
         let old = vec![
             condition("Same", True, "A", "old"),
             condition("Fails", True, "A", ""),

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Client, Resource,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    core::{Request, params::GetParams},
+    core::{Request, Status, params::GetParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -208,7 +208,7 @@ impl Target {
                 name,
                 message,
             }
-        } else if status.is_conflict() || status.is_already_exists() {
+        } else if status.is_conflict() || status.is_already_exists() || names_another_uid(&status) {
             Error::Conflict {
                 kind,
                 name,
@@ -237,4 +237,15 @@ impl Target {
             }
         }
     }
+}
+
+/// Whether a patch was refused because the object has another UID than the patch names. The server reports that as a change
+/// of an immutable field, not as a conflict.
+fn names_another_uid(status: &Status) -> bool {
+    status.is_invalid()
+        && status
+            .details
+            .iter()
+            .flat_map(|details| &details.causes)
+            .any(|cause| cause.field == "metadata.uid")
 }

@@ -1,0 +1,11 @@
+//! What Hera does on a real API server.
+#![allow(clippy::expect_used, clippy::panic)]
+#[path = "../common/apiserver.rs"]
+mod apiserver;
+
+mod apply;
+mod delete;
+mod events;
+mod fixtures;
+mod partial;
+mod status;
