@@ -109,17 +109,10 @@ async fn a_readiness_gate_is_set_beside_the_conditions_of_the_kubelet() {
         .expect("another status");
     assert_eq!(gate(&third), Some(("True".into(), Some(at(40)))));
 
-    let labels = |pod: &Pod, pairs: &[(&str, &str)]| {
-        let (client, owner, pod, labels) =
-            (client.clone(), owner.clone(), pod.clone(), strings(pairs));
-        async move {
-            partial::pod_metadata(&client, MANAGER, &pod, &owner, &labels, &BTreeMap::new()).await
-        }
-    };
-    let labelled = labels(&third, &[("role", "primary")])
-        .await
-        .expect("written")
-        .expect("it is new");
+    let labels = strings(&[("role", "primary")]);
+    let none = BTreeMap::new();
+    let labelled = partial::pod_metadata(&client, MANAGER, &third, &owner, &labels, &none).await;
+    let labelled = labelled.expect("written").expect("it is new");
     assert_eq!(
         labelled.labels().get("role").map(String::as_str),
         Some("primary")
@@ -129,21 +122,10 @@ async fn a_readiness_gate_is_set_beside_the_conditions_of_the_kubelet() {
         gate(&third),
         "another field manager, another concern"
     );
-    assert!(
-        labels(&labelled, &[("role", "primary")])
-            .await
-            .expect("compared")
-            .is_none()
-    );
-    let error = partial::pod_metadata(
-        &client,
-        MANAGER,
-        &labelled,
-        &crate::fixtures::recreated(&owner),
-        &strings(&[("role", "replica")]),
-        &BTreeMap::new(),
-    )
-    .await;
+    let again = partial::pod_metadata(&client, MANAGER, &labelled, &owner, &labels, &none).await;
+    assert!(again.expect("compared").is_none());
+    let other = crate::fixtures::recreated(&owner);
+    let error = partial::pod_metadata(&client, MANAGER, &labelled, &other, &none, &labels).await;
     assert_eq!(error.expect_err("not ours").reason(), "NameConflict");
 }
 
