@@ -81,6 +81,16 @@ fn continues(i: &Instance, replication_id: &str) -> bool {
     })
 }
 
+fn reason_of(kind: ElectionKind) -> &'static str {
+    match kind {
+        ElectionKind::Failover => reasons::FailingOver,
+        ElectionKind::HandOver => reasons::HandingOver,
+        ElectionKind::Abandoned => reasons::HandOverFailed,
+        ElectionKind::Adopted => reasons::PrimaryAdopted,
+        ElectionKind::Bootstrap => reasons::Creating,
+    }
+}
+
 fn keys(i: &Instance) -> u64 {
     i.info().map_or(0, |info| info.keys)
 }
@@ -147,13 +157,7 @@ impl<'a> Electorate<'a> {
             decided_at: Time(self.now),
             completed: kind == ElectionKind::Abandoned,
         };
-        let reason = match kind {
-            ElectionKind::Failover => reasons::FailingOver,
-            ElectionKind::HandOver => reasons::HandingOver,
-            ElectionKind::Abandoned => reasons::HandOverFailed,
-            ElectionKind::Adopted => reasons::PrimaryAdopted,
-            ElectionKind::Bootstrap => reasons::Creating,
-        };
+        let reason = reason_of(kind);
         Verdict {
             problem: Some(Problem::of(
                 reason,
@@ -424,7 +428,7 @@ impl<'a> Electorate<'a> {
         Verdict {
             step: Some(Step::Promote(election.clone())),
             problem: Some(Problem::of(
-                reasons::FailingOver,
+                reason_of(election.kind),
                 format!("Pod/{}", election.candidate),
                 format!("{} is being promoted", election.candidate),
             )),
