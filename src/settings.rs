@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr, time::Duration};
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args, FromArgMatches, ValueEnum};
 
 /// A setting that cannot be used. Ends the start with exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,6 +199,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Settings from flags and environment alone, checked: for tests and tools that run without the command line.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, as one line.
+    pub fn from_flags<Flags>(flags: Flags) -> Result<Self, String>
+    where
+        Flags: IntoIterator,
+        Flags::Item: Into<std::ffi::OsString> + Clone,
+    {
+        let command = Self::augment_args(clap::Command::new("hera").no_binary_name(true));
+        let matches = command
+            .try_get_matches_from(flags)
+            .map_err(|error| error.to_string())?;
+        let settings = Self::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        settings.validate().map_err(|error| error.to_string())?;
+        Ok(settings)
+    }
+
     /// Checks what the type of a single flag cannot say.
     ///
     /// # Errors
@@ -364,24 +382,10 @@ impl FromStr for Concurrency {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
     fn parse(flags: &[&str]) -> Result<Settings, String> {
-        let command = Command::try_parse_from([&["hera"], flags].concat())
-            .map_err(|error| error.to_string())?;
-        command
-            .settings
-            .validate()
-            .map_err(|error| error.to_string())?;
-        Ok(command.settings)
+        Settings::from_flags(flags.iter().copied().map(ToOwned::to_owned))
     }
 
     #[test]
@@ -432,8 +436,8 @@ mod tests {
 
     #[test]
     fn every_flag_has_its_environment_variable() {
-        use clap::CommandFactory;
-        for argument in Command::command()
+        let command = Settings::augment_args(clap::Command::new("hera"));
+        for argument in command
             .get_arguments()
             .filter(|argument| argument.get_id() != "help")
         {

@@ -4,6 +4,8 @@ pub mod backoff;
 pub mod caches;
 pub mod client;
 pub mod controller;
+#[cfg(test)]
+mod fake_api;
 mod http;
 mod leader;
 mod leadership;
