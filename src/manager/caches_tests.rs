@@ -1,8 +1,9 @@
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod, Secret},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference},
 };
-use kube::core::PartialObjectMeta;
+use kube::{core::PartialObjectMeta, runtime::reflector::ObjectRef};
+use tokio::sync::mpsc;
 
 use std::time::Duration;
 
@@ -246,7 +247,7 @@ async fn objects_are_found_by_their_owner_and_trigger_it() {
 async fn objects_are_slimmed_and_other_secrets_are_read_as_metadata() {
     let api = FakeApi::default();
     api.put("ns", "a", |object| {
-        object.metadata.managed_fields = Some(vec![Default::default()]);
+        object.metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
         object.metadata.annotations = Some(
             [
                 ("kubectl.kubernetes.io/last-applied-configuration", "{}"),

@@ -165,7 +165,11 @@ where
                     .inc();
             }
             let response = answer.map_err(|_| Elapsed::new())?.map_err(Into::into)?;
-            let seen = watch.then(|| (metrics, call.resource));
+            let seen = if watch {
+                Some((metrics, call.resource))
+            } else {
+                None
+            };
             if let Some((metrics, resource)) = &seen {
                 metrics.watch_seen(resource);
             }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api,
-    api::{Patch, PatchParams, WatchParams},
+    api::{ListParams, Patch, PatchParams, WatchParams},
 };
 use serde_json::json;
 use tower::service_fn;
@@ -83,7 +83,7 @@ async fn a_call_without_an_answer_ends() {
         let (client, metrics) = client(server, 4);
         let started = tokio::time::Instant::now();
         let error = Api::<Pod>::all(client)
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap_err();
         assert!(is_timeout(&error), "{error:?}");
@@ -108,7 +108,7 @@ async fn a_watch_is_not_cut_and_holds_no_slot() {
     let silence = tokio::time::timeout(Duration::from_secs(3600), watches[0].next()).await;
     assert!(silence.is_err(), "a silent watch must stay open");
     assert_eq!(metrics.requests_in_flight.get(), 0);
-    let error = api.list(&Default::default()).await.unwrap_err();
+    let error = api.list(&ListParams::default()).await.unwrap_err();
     assert!(
         is_timeout(&error),
         "the only slot is free: the call began and ran out of time"
@@ -121,7 +121,7 @@ async fn no_more_calls_than_slots() {
     let api = Api::<Pod>::all(client);
     let calls = (0..4).map(|_| {
         let api = api.clone();
-        tokio::spawn(async move { api.list(&Default::default()).await.map(|_| ()) })
+        tokio::spawn(async move { api.list(&ListParams::default()).await.map(|_| ()) })
     });
     let calls: Vec<_> = calls.collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -141,7 +141,7 @@ async fn no_more_calls_than_slots() {
 async fn calls_are_counted() {
     let (client, metrics) = client(Server::Answers, 4);
     Api::<Pod>::all(client.clone())
-        .list(&Default::default())
+        .list(&ListParams::default())
         .await
         .unwrap();
     let patch = Patch::Apply(json!({"metadata": {"name": "a"}}));

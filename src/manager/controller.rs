@@ -31,6 +31,7 @@ use super::{
     Context,
     backoff::{self, Backoff},
     caches::Kind,
+    telemetry::panic_message,
 };
 
 /// What to do after a failure.
@@ -359,17 +360,11 @@ impl<C: Controller> Runner<C> {
             Ok(Ok(result)) => result.map_err(Problem::Error),
             Ok(Err(_elapsed)) => Err(Problem::Deadline),
             Err(error) => Err(Problem::Panic(match error.try_into_panic() {
-                Ok(payload) => panic_message(payload.as_ref()),
+                Ok(payload) => panic_message(payload.as_ref()).to_owned(),
                 Err(error) => error.to_string(),
             })),
         }
     }
-}
-
-fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 /// The error and its causes in one line.

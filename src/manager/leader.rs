@@ -96,8 +96,10 @@ impl Candidate {
         match self.leads_until() {
             Some(deadline) if now >= deadline => Step::Stop,
             // A wait must not sleep over the deadline.
-            Some(deadline) if now < self.next => Step::Wait(self.next.min(deadline) - now),
-            None if now < self.next => Step::Wait(self.next - now),
+            Some(deadline) if now < self.next => {
+                Step::Wait(self.next.min(deadline).saturating_sub(now))
+            }
+            None if now < self.next => Step::Wait(self.next.saturating_sub(now)),
             _ if self.stale => Step::Read,
             Some(_) => self.renew(),
             None => self.acquire(now),
@@ -128,7 +130,7 @@ impl Candidate {
         if now >= free {
             self.claim()
         } else {
-            Step::Wait((free - now).min(self.look()))
+            Step::Wait(free.saturating_sub(now).min(self.look()))
         }
     }
 
@@ -201,3 +203,7 @@ impl Candidate {
 #[cfg(test)]
 #[path = "leader_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "leader_simulation.rs"]
+mod simulation;

@@ -123,7 +123,7 @@ impl Elector {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(lease = self.name, %error, "releasing the lease failed")
+                    tracing::debug!(lease = self.name, %error, "releasing the lease failed");
                 }
             }
             self.lease = self
@@ -356,11 +356,14 @@ mod tests {
 
     #[test]
     fn an_empty_holder_is_no_holder() {
-        let mut lease = Lease::default();
-        lease.spec = Some(LeaseSpec {
+        let spec = LeaseSpec {
             holder_identity: Some(String::new()),
             ..LeaseSpec::default()
-        });
+        };
+        let lease = Lease {
+            spec: Some(spec),
+            ..Lease::default()
+        };
         assert_eq!(record(&lease).holder, None);
     }
 

@@ -9,21 +9,15 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, GaugeVec, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
-use super::process;
-
-/// Upper bounds of the time histograms, in seconds (those of controller-runtime, thinned out).
-const SECONDS: &[f64] = &[
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+use super::{catalog::Catalog, process};
 
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    catalog: Catalog,
     /// Reconciles by controller and result (`success`, `requeue_after`, `error`).
     pub reconciles: IntCounterVec,
     /// Failed reconciles by controller.
@@ -65,7 +59,7 @@ pub struct Metrics {
     watch_age: GaugeVec,
     watch_seen: Mutex<BTreeMap<String, Instant>>,
     resident: IntGauge,
-    cpu: Gauge,
+    cpu: Counter,
     open_files: IntGauge,
 }
 
@@ -74,160 +68,137 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name: a mistake in this file.
+    #[allow(clippy::too_many_lines)] // One line for each metric, and more once they are formatted.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
-                let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-                registry.register(Box::new(metric.clone()))?;
-                Ok(metric)
-            };
-        let gauges = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let times = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<HistogramVec> {
-            let metric = HistogramVec::new(
-                HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
-                labels,
-            )?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let watch_age = GaugeVec::new(
-            Opts::new(
-                "hera_watch_seconds_since_last_event",
-                "Seconds since a watch of the resource sent anything, bookmarks included",
-            ),
-            &["resource"],
-        )?;
-        registry.register(Box::new(watch_age.clone()))?;
-        let cpu = Gauge::new(
-            "process_cpu_seconds_total",
-            "User and system CPU time of the process in seconds",
-        )?;
-        registry.register(Box::new(cpu.clone()))?;
-        let build = gauges(
+        let all = Catalog::default();
+        let controller = &["controller"];
+        let build = all.gauges(
             "hera_build_info",
-            "Always 1; the labels say which build runs",
+            "Always 1; the label says which build runs",
             &["version"],
         )?;
         build.with_label_values(&[crate::VERSION]).set(1);
-        let start = gauge(
+        let start = all.gauge(
             "process_start_time_seconds",
             "Start of the process, in seconds since 1970",
         )?;
         start.set(jiff::Timestamp::now().as_second());
         Ok(Self {
-            reconciles: counters(
+            reconciles: all.counters(
                 "controller_runtime_reconcile_total",
                 "Reconciles by result",
                 &["controller", "result"],
             )?,
-            reconcile_errors: counters(
+            reconcile_errors: all.counters(
                 "controller_runtime_reconcile_errors_total",
                 "Failed reconciles",
-                &["controller"],
+                controller,
             )?,
-            reconcile_reasons: counters(
+            reconcile_reasons: all.counters(
                 "hera_reconcile_errors_total",
                 "Failed reconciles by reason",
                 &["controller", "reason"],
             )?,
-            reconcile_panics: counters(
+            reconcile_panics: all.counters(
                 "controller_runtime_reconcile_panics_total",
                 "Reconciles that panicked",
-                &["controller"],
+                controller,
             )?,
-            reconcile_timeouts: counters(
+            reconcile_timeouts: all.counters(
                 "controller_runtime_reconcile_timeouts_total",
                 "Reconciles ended by their deadline",
-                &["controller"],
+                controller,
             )?,
-            reconcile_seconds: times(
+            reconcile_seconds: all.histograms(
                 "controller_runtime_reconcile_time_seconds",
                 "Seconds of a reconcile",
-                &["controller"],
+                controller,
             )?,
-            active_workers: gauges(
+            active_workers: all.gauges(
                 "controller_runtime_active_workers",
                 "Reconciles under way",
-                &["controller"],
+                controller,
             )?,
-            max_workers: gauges(
+            max_workers: all.gauges(
                 "controller_runtime_max_concurrent_reconciles",
                 "Limit of reconciles under way",
-                &["controller"],
+                controller,
             )?,
-            queue_depth: gauges(
+            queue_depth: all.gauges(
                 "workqueue_depth",
                 "Objects that wait for a reconcile",
                 &["name"],
             )?,
-            in_backoff: gauges(
+            in_backoff: all.gauges(
                 "hera_objects_in_backoff",
-                "Objects whose last reconcile failed",
-                &["controller"],
+                "Objects whose last reconcile failed and is tried again",
+                controller,
             )?,
-            requests: counters(
+            requests: all.counters(
                 "rest_client_requests_total",
                 "Calls to the API server",
                 &["code", "method", "verb", "resource"],
             )?,
-            request_seconds: times(
+            request_seconds: all.histograms(
                 "rest_client_request_duration_seconds",
-                "Seconds until the API server answered",
+                "Seconds until the API server answered, watches left out",
                 &["verb"],
             )?,
-            api_writes: counters(
+            api_writes: all.counters(
                 "hera_api_writes_total",
                 "Calls that change something in the API, Leases left out",
                 &["verb", "resource"],
             )?,
-            requests_in_flight: gauge(
+            requests_in_flight: all.gauge(
                 "hera_api_requests_in_flight",
                 "Calls to the API server under way, watches left out",
             )?,
-            watch_restarts: counters(
+            watch_restarts: all.counters(
                 "hera_watch_restarts_total",
                 "Watches that ended with an error and were started again",
                 &["resource"],
             )?,
-            cached_objects: gauges(
+            watch_age: all.float_gauges(
+                "hera_watch_seconds_since_last_event",
+                "Seconds since a watch of the resource sent anything, bookmarks included",
+                &["resource"],
+            )?,
+            cached_objects: all.gauges(
                 "hera_cached_objects",
                 "Objects in the caches",
                 &["resource"],
             )?,
-            cache_synced: gauges(
+            cache_synced: all.gauges(
                 "hera_cache_synced",
                 "1 when the cache holds all objects of the resource",
                 &["resource"],
             )?,
-            leader: gauges(
+            leader: all.gauges(
                 "leader_election_master_status",
                 "1 when this process leads",
                 &["name"],
             )?,
-            rollouts: gauge(
+            rollouts: all.gauge(
                 "hera_rollouts_in_progress",
                 "Databases that hold a slot of the rollout budget",
             )?,
-            resident: gauge(
+            resident: all.gauge(
                 "process_resident_memory_bytes",
                 "Resident memory of the process in bytes",
             )?,
-            open_files: gauge("process_open_fds", "Open file descriptors of the process")?,
+            open_files: all.gauge("process_open_fds", "Open file descriptors of the process")?,
+            cpu: all.counter(
+                "process_cpu_seconds_total",
+                "User and system CPU time of the process in seconds",
+            )?,
             watch_seen: Mutex::default(),
-            watch_age,
-            cpu,
-            registry,
+            catalog: all,
         })
+    }
+
+    /// Where operators register metrics of their own.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Notes that a watch of `resource` sent something just now.
@@ -294,8 +265,107 @@ impl Metrics {
         if let Some(usage) = process::usage() {
             self.resident.set(usage.resident_bytes);
             self.open_files.set(usage.open_files);
-            self.cpu.set(usage.cpu_seconds);
+            self.cpu
+                .inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));
         }
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        TextEncoder::new().encode_to_string(&self.catalog.gather())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manager::catalog::Described;
+
+    /// The rows of the tables in the page: name, type, labels.
+    fn documented(page: &str) -> Vec<Described> {
+        let unquoted = |cell: &str| cell.trim().trim_matches('`').to_owned();
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut rows: Vec<_> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').collect();
+                let kind = match cells[1].trim() {
+                    "counter" => "counter",
+                    "gauge" => "gauge",
+                    "histogram" => "histogram",
+                    other => panic!("{other:?} is no type of a metric"),
+                };
+                let labels = cells[2]
+                    .split(',')
+                    .map(unquoted)
+                    .filter(|label| !label.is_empty())
+                    .collect();
+                Described {
+                    name: unquoted(cells[0]),
+                    kind,
+                    labels,
+                }
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn the_page_lists_every_metric() {
+        let page = documented(include_str!("../../docs/metrics.md"));
+        let process = Metrics::new().unwrap().catalog().described();
+        for metric in &process {
+            assert!(page.contains(metric), "docs/metrics.md lacks {metric:?}");
+        }
+        // Operators register theirs when they start; their own tests hold them equal to the page.
+        let own = page.iter().filter(|metric| {
+            !OPERATORS
+                .iter()
+                .any(|prefix| metric.name.starts_with(prefix))
+        });
+        for metric in own {
+            assert!(
+                process.contains(metric),
+                "docs/metrics.md lists {metric:?}, which is not there"
+            );
+        }
+    }
+
+    const OPERATORS: &[&str] = &["hera_redis_", "hera_mongodb_", "hera_secrets_"];
+
+    #[test]
+    fn no_label_names_an_object() {
+        for metric in Metrics::new().unwrap().catalog().described() {
+            // `name` of the work queue is the controller, `name` of the election is the Lease.
+            let bounded =
+                metric.name == "workqueue_depth" || metric.name == "leader_election_master_status";
+            let unbounded = |label: &String| label == "namespace" || (label == "name" && !bounded);
+            assert!(!metric.labels.iter().any(unbounded), "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let metrics = Metrics::new().unwrap();
+        assert!(
+            metrics
+                .catalog()
+                .counters("hera_build_info", "again", &[])
+                .is_err()
+        );
+        metrics
+            .catalog()
+            .counters("hera_redis_failovers_total", "Failovers", &["reason"])
+            .unwrap();
+    }
+
+    #[test]
+    fn the_series_of_a_controller_are_there_from_the_start() {
+        let metrics = Metrics::new().unwrap();
+        metrics.prepare("redis");
+        let text = metrics.text().unwrap();
+        for series in [
+            r#"controller_runtime_reconcile_errors_total{controller="redis"} 0"#,
+            r#"controller_runtime_reconcile_total{controller="redis",result="success"} 0"#,
+            r#"workqueue_depth{name="redis"} 0"#,
+        ] {
+            assert!(text.contains(series), "{series}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The process: client, leader election, caches, controller runner, HTTP, metrics, shutdown.
 
 pub mod backoff;
+mod cache;
 pub mod caches;
+pub mod catalog;
 pub mod client;
 pub mod controller;
 #[cfg(test)]

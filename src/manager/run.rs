@@ -116,9 +116,7 @@ pub async fn run(
         () = ctx.caches.failed() => Err(Error::Ended("a watch")),
         _ = &mut http => Err(Error::Ended("the HTTP server")),
     };
-    if let Err(error) = ended {
-        return Err(error);
-    }
+    ended?;
 
     tracing::info!("shutting down");
     ctx.shutdown.cancel();

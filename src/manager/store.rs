@@ -13,7 +13,7 @@ use prometheus::IntGauge;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    caches::{Change, Kind},
+    cache::{Change, Kind},
     metrics::Metrics,
 };
 
@@ -222,7 +222,7 @@ impl<K: Kind> Objects<K> {
             .collect()
     }
 
-    /// See [`super::caches::Cache::subscribe`].
+    /// See [`super::cache::Cache::subscribe`].
     pub fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Change<K>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for object in self.store().state() {

@@ -108,7 +108,7 @@ pub fn start(format: LogFormat, directives: &str) -> Result<LogFilter, FilterErr
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        let payload = panic.payload_as_str().unwrap_or("without a message");
+        let payload = panic_message(panic.payload());
         tracing::error!(location, "panic: {payload}");
     }));
     let apply = Arc::new(move |filter| handle.reload(filter));
@@ -116,6 +116,13 @@ pub fn start(format: LogFormat, directives: &str) -> Result<LogFilter, FilterErr
         current: Arc::new(Mutex::new(directives.to_owned())),
         apply,
     })
+}
+
+/// The message of a panic.
+pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 #[cfg(test)]
