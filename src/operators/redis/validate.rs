@@ -7,6 +7,7 @@ use super::api::{
     RESTARTED_AT_ANNOTATION, Redis, RedisSpec, SWITCHOVER_ANNOTATION, Storage,
 };
 use super::model::{Observed, ValidStorage, Validated};
+use crate::k8s::names;
 use crate::k8s::owner;
 use crate::k8s::quantity::Amount;
 
@@ -62,15 +63,12 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     let mut errors = Errors::default();
     let spec = &redis.spec;
     let name = redis.metadata.name.clone().unwrap_or_default();
-    if name.len() > MAX_NAME {
-        errors.add(
-            "metadata.name",
-            format!(
-                "must be at most {MAX_NAME} characters, so that the names of pods and Services fit"
-            ),
-        );
+    if let Err(error) = names::check(&name, MAX_NAME) {
+        errors.add("metadata.name", error.to_string());
     }
     let replicas = replicas(spec, &mut errors);
+    texts(spec, &mut errors);
+    ranges(spec, &mut errors);
     config(spec, &mut errors);
     let storage = spec
         .storage
@@ -155,6 +153,75 @@ fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
         errors.add("spec.replicas", "must be between 1 and 20");
     }
     replicas
+}
+
+/// The bounds of the schema on texts.
+fn texts(spec: &RedisSpec, errors: &mut Errors) {
+    let mut length = |field: &str, text: Option<&String>, max: usize| {
+        if text.is_some_and(|t| t.is_empty() || t.chars().count() > max) {
+            errors.add(field, format!("must have 1 to {max} characters"));
+        }
+    };
+    let password = spec
+        .auth
+        .as_ref()
+        .and_then(|a| a.password_secret_ref.as_ref());
+    let class = spec
+        .storage
+        .as_ref()
+        .and_then(|s| s.storage_class_name.as_ref());
+    length("spec.image", spec.image.as_ref(), 512);
+    length("spec.storage.storageClassName", class, 253);
+    length(
+        "spec.auth.passwordSecretRef.name",
+        password.map(|p| &p.name),
+        253,
+    );
+    length(
+        "spec.auth.passwordSecretRef.key",
+        password.map(|p| &p.key),
+        253,
+    );
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if let Some(version) = &spec.version {
+        let parts: Vec<&str> = version.split('.').collect();
+        if !(2..=3).contains(&parts.len()) || !parts.into_iter().all(number) {
+            errors.add(
+                "spec.version",
+                "must be MAJOR.MINOR or MAJOR.MINOR.PATCH, such as 8.0",
+            );
+        }
+    }
+}
+
+/// The bounds of the schema on numbers.
+fn ranges(spec: &RedisSpec, errors: &mut Errors) {
+    let memory = spec.memory.as_ref();
+    let availability = spec.availability.as_ref();
+    for (field, value, min, max) in [
+        (
+            "spec.memory.maxMemoryPercent",
+            memory.and_then(|m| m.max_memory_percent),
+            10,
+            95,
+        ),
+        (
+            "spec.availability.minReplicasToWrite",
+            availability.and_then(|a| a.min_replicas_to_write),
+            0,
+            19,
+        ),
+        (
+            "spec.availability.unresponsiveAfterSeconds",
+            availability.and_then(|a| a.unresponsive_after_seconds),
+            3,
+            600,
+        ),
+    ] {
+        if value.is_some_and(|v| v < min || v > max) {
+            errors.add(field, format!("must be between {min} and {max}"));
+        }
+    }
 }
 
 fn config(spec: &RedisSpec, errors: &mut Errors) {
