@@ -4,8 +4,10 @@
 mod apiserver;
 
 mod apply;
+mod crds;
 mod delete;
 mod events;
 mod fixtures;
+mod objects;
 mod partial;
 mod status;
