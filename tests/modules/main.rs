@@ -12,7 +12,7 @@ const LONGEST: usize = 500;
 
 /// What breaks a rule for now. An entry that is no longer needed fails the test, so that the list only gets shorter.
 const FOR_NOW: [&str; 4] = [
-    "manager::caches -> manager::store -> manager::caches",
+    "manager::cache -> manager::store -> manager::cache",
     "operators/redis/act.rs has ",
     "operators/redis/model.rs has ",
     "operators/redis/plan/election.rs has ",
