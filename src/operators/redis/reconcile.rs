@@ -380,7 +380,11 @@ impl Operator {
             .map(|s| s.conditions.as_slice())
             .unwrap_or_default();
         let transitions = conditions::transitions(old, &new.conditions);
-        let events = transitions.iter().map(|t| {
+        // What is in progress is told by the events of the steps themselves.
+        let told = transitions
+            .iter()
+            .filter(|t| t.condition.type_ != status::PROGRESSING);
+        let events = told.map(|t| {
             (
                 status::is_bad(t.condition),
                 t.condition.reason.clone(),

@@ -17,6 +17,13 @@ pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {
 
 fn problem(i: &Instance) -> Option<Problem> {
     let pod = format!("Pod/{}", i.pod);
+    if i.terminating {
+        return Some(Problem::of(
+            reasons::PodStarting,
+            pod,
+            format!("{} is being replaced", i.pod),
+        ));
+    }
     match &i.pod_state {
         PodState::Missing => Some(Problem::of(
             reasons::PodNotCreated,

@@ -43,7 +43,7 @@ pub fn plan(
     }
     if settled {
         wanted_hand_over(v, o, primary, now, plan);
-        hung(o, primary, plan);
+        hung(v, o, primary, plan);
     }
 }
 
@@ -235,7 +235,7 @@ fn only(o: &Observed, pod: &str) -> Observed {
 
 /// An instance that neither Hera nor the primary hears any more, on a node that works: its process hangs. A former primary among them
 /// must not come back to life with its clients, so its pod is replaced.
-fn hung(o: &Observed, primary: &Instance, plan: &mut Plan) {
+fn hung(v: &Validated, o: &Observed, primary: &Instance, plan: &mut Plan) {
     let Some(leader) = primary.info() else { return };
     let heard = |i: &Instance| {
         leader.replicas.iter().any(|l| {
@@ -257,7 +257,12 @@ fn hung(o: &Observed, primary: &Instance, plan: &mut Plan) {
         let Server::Silent(silence) = i.server else {
             continue;
         };
-        if heard(i) || (silence < HUNG_AFTER && !was_primary(i)) {
+        let limit = if was_primary(i) {
+            v.unresponsive_after
+        } else {
+            HUNG_AFTER
+        };
+        if heard(i) || silence < limit {
             plan.again(Duration::from_secs(5));
             continue;
         }

@@ -1,0 +1,174 @@
+//! Rolling changes and configuration.
+
+use super::elections::with_storage;
+use super::*;
+
+fn outdated(replicas: i32) -> (Validated, Observed) {
+    let (v, mut o) = healthy(replicas);
+    for i in &mut o.instances {
+        i.outdated = true;
+    }
+    (v, o)
+}
+
+fn deleted(p: &Plan) -> Option<&str> {
+    match &p.step {
+        Some(Step::DeletePod { pod, .. }) => Some(pod),
+        _ => None,
+    }
+}
+
+#[test]
+fn replicas_go_first_one_by_one_and_the_primary_last_after_a_hand_over() {
+    let (v, mut o) = outdated(3);
+    assert_eq!(deleted(&run(&v, &o)), Some("db-2"));
+    o.instances[2].outdated = false;
+    assert_eq!(deleted(&run(&v, &o)), Some("db-1"));
+    o.instances[1].outdated = false;
+    assert_eq!(
+        decided(&run(&v, &o)),
+        Some((ElectionKind::HandOver, "db-1"))
+    );
+}
+
+#[test]
+fn the_next_pod_waits_until_all_are_ready_and_in_sync() {
+    type Break = fn(&mut Observed);
+    let breaks: [(&str, Break); 5] = [
+        ("a link is down", |o| info(o, 2).link_up = false),
+        ("it synchronises", |o| info(o, 2).sync_in_progress = true),
+        ("it is not ready", |o| o.instances[2].pod_ready = false),
+        ("it does not answer", |o| {
+            o.instances[2].server = Server::Silent(Duration::from_secs(2))
+        }),
+        ("it is going", |o| o.instances[2].terminating = true),
+    ];
+    for (what, break_it) in breaks {
+        let (v, mut o) = outdated(3);
+        o.instances[2].outdated = false;
+        break_it(&mut o);
+        let p = run(&v, &o);
+        assert_eq!(p.step, None, "{what}");
+        assert_eq!(
+            p.findings.progress.map(|f| f.reason),
+            Some(reasons::RollWaiting),
+            "{what}"
+        );
+        assert!(p.requeue.is_some());
+    }
+}
+
+#[test]
+fn a_pod_that_never_started_is_replaced_at_once_when_the_spec_was_corrected() {
+    for stuck in [
+        PodState::Waiting("ImagePullBackOff".into(), String::new()),
+        PodState::Unscheduled(Some("0/1".into())),
+        PodState::Waiting("CrashLoopBackOff".into(), String::new()),
+    ] {
+        let (v, mut o) = healthy(3);
+        o.instances[2].pod_state = stuck;
+        o.instances[2].server = Server::Down;
+        assert_eq!(
+            deleted(&run(&v, &o)),
+            None,
+            "the revision is the present one"
+        );
+        o.instances[2].outdated = true;
+        assert_eq!(deleted(&run(&v, &o)), Some("db-2"));
+    }
+}
+
+#[test]
+fn the_broken_pod_of_a_database_without_primary_is_replaced_too() {
+    let (v, mut o) = healthy(1);
+    o.status = RedisStatus::default();
+    o.instances[0] = Instance {
+        outdated: true,
+        pod_state: PodState::Waiting("ErrImagePull".into(), String::new()),
+        server: Server::Down,
+        ..instance(0, Info::default())
+    };
+    assert_eq!(deleted(&run(&v, &o)), Some("db-0"));
+}
+
+#[test]
+fn the_only_copy_of_the_data_is_not_restarted() {
+    let (v, mut o) = outdated(1);
+    let p = run(&v, &o);
+    assert_eq!(p.step, None);
+    assert_eq!(
+        p.findings.risk.map(|f| f.reason),
+        Some(reasons::RestartWouldLoseData)
+    );
+
+    assert_eq!(
+        deleted(&run(&with_storage(v.clone()), &o)),
+        Some("db-0"),
+        "a volume keeps it"
+    );
+    assert_eq!(
+        deleted(&run(
+            &Validated {
+                accept_data_loss: true,
+                ..v.clone()
+            },
+            &o
+        )),
+        Some("db-0"),
+        "the user accepts it"
+    );
+    info(&mut o, 0).keys = 0;
+    assert_eq!(deleted(&run(&v, &o)), Some("db-0"), "there is none");
+}
+
+#[test]
+fn the_rollout_budget_holds_a_restart_back() {
+    let (v, mut o) = outdated(3);
+    o.may_roll = false;
+    let p = run(&v, &o);
+    assert_eq!(p.step, None);
+    assert_eq!(
+        p.findings.progress.map(|f| f.reason),
+        Some(reasons::RolloutBudgetExhausted)
+    );
+}
+
+#[test]
+fn a_directive_is_set_where_it_differs_and_a_refused_one_is_told_and_not_repeated() {
+    let (mut v, mut o) = healthy(2);
+    v.config.insert("timeout".into(), "30".into());
+    let set = |p: &Plan| {
+        p.chores
+            .iter()
+            .filter(|c| matches!(c, Step::Configure { .. }))
+            .count()
+    };
+    let p = run(&v, &o);
+    assert_eq!(
+        (set(&p), p.findings.config.map(|f| f.reason)),
+        (2, Some(reasons::ConfigPending))
+    );
+
+    for i in &mut o.instances {
+        i.config.insert("timeout".into(), "30".into());
+    }
+    let p = run(&v, &o);
+    assert_eq!((set(&p), p.findings.config), (0, None));
+
+    v.config.insert("timeout".into(), "soon".into());
+    for i in &mut o.instances {
+        i.refused.insert(
+            ("timeout".into(), "soon".into()),
+            "ERR not an integer".into(),
+        );
+    }
+    let p = run(&v, &o);
+    assert_eq!(set(&p), 0);
+    let found = p.findings.config.unwrap();
+    assert_eq!(found.reason, reasons::InvalidConfig);
+    assert!(
+        found.message.contains("spec.config.timeout") && found.message.contains("not an integer"),
+        "{}",
+        found.message
+    );
+}

@@ -1,0 +1,108 @@
+//! Volumes.
+
+use super::super::super::api::Retention;
+use super::elections::{claim, with_storage};
+use super::*;
+
+fn with_claims() -> (Validated, Observed) {
+    let (v, mut o) = healthy(3);
+    o.claims = (0..3).map(|ordinal| claim(ordinal, false)).collect();
+    (with_storage(v), o)
+}
+
+fn grown(v: Validated) -> Validated {
+    let mut v = v;
+    if let Some(storage) = &mut v.storage {
+        storage.bytes = 2 << 30;
+        storage.size.0 = "2Gi".into();
+    }
+    v
+}
+
+fn grows(p: &Plan) -> usize {
+    p.chores
+        .iter()
+        .filter(|s| matches!(s, Step::GrowClaim { .. }))
+        .count()
+}
+
+#[test]
+fn claims_grow_where_the_class_allows_it_and_say_where_it_does_not() {
+    let (v, mut o) = with_claims();
+    let v = grown(v);
+    o.expandable = Some(true);
+    assert_eq!(grows(&run(&v, &o)), 3);
+    o.expandable = Some(false);
+    let p = run(&v, &o);
+    assert_eq!(
+        (grows(&p), p.findings.storage.map(|f| f.reason)),
+        (0, Some(reasons::VolumeExpansionUnsupported))
+    );
+    o.expandable = None;
+    assert_eq!(grows(&run(&v, &o)), 0, "the class is not known yet");
+}
+
+#[test]
+fn a_request_that_the_storage_cannot_fulfil_is_lowered_again() {
+    let (v, mut o) = with_claims();
+    for c in &mut o.claims {
+        c.requested = 8 << 30;
+        c.failed = Some("too large".into());
+    }
+    assert_eq!(grows(&run(&v, &o)), 3);
+    o.claims.iter_mut().for_each(|c| c.capacity = 4 << 30);
+    assert_eq!(grows(&run(&v, &o)), 0, "never below what the volume has");
+}
+
+#[test]
+fn a_refused_expansion_is_told() {
+    let (v, mut o) = with_claims();
+    for c in &mut o.claims {
+        c.requested = 2 << 30;
+        c.failed = Some("no space in the pool".into());
+    }
+    let found = run(&grown(v), &o).findings.storage.unwrap();
+    assert_eq!(found.reason, reasons::VolumeExpansionFailed);
+    assert!(found.message.contains("no space in the pool"));
+}
+
+#[test]
+fn claims_of_removed_pods_go_only_when_asked_and_only_when_the_pod_is_gone() {
+    let (v, mut o) = with_claims();
+    o.claims.push(claim(3, false));
+    let step = |v: &Validated, o: &Observed| run(v, o).step;
+    assert_eq!(step(&v, &o), None);
+    let mut v = v;
+    v.storage.as_mut().unwrap().when_scaled = Retention::Delete;
+    assert!(matches!(step(&v, &o), Some(Step::DeleteClaim { claim, .. }) if claim == "data-db-3"));
+    o.instances.push(Instance {
+        uid: "still".into(),
+        ordinal: 3,
+        terminating: true,
+        ..Instance::default()
+    });
+    assert_eq!(step(&v, &o), None);
+}
+
+#[test]
+fn claims_that_never_bound_are_made_anew_with_the_corrected_class() {
+    let (mut v, mut o) = with_claims();
+    v.storage.as_mut().unwrap().class = Some("fast".into());
+    for c in &mut o.claims {
+        (c.bound, c.class) = (false, Some("wrong".into()));
+    }
+    o.missing_storage_class = Some("wrong".into());
+    let p = run(&v, &o);
+    assert_eq!(
+        (p.step, p.findings.storage.map(|f| f.reason)),
+        (None, Some(reasons::StorageClassNotFound))
+    );
+    o.missing_storage_class = None;
+    assert!(matches!(run(&v, &o).step, Some(Step::DeleteClaim { .. })));
+    o.claims.iter_mut().for_each(|c| c.bound = true);
+    assert_eq!(
+        run(&v, &o).step,
+        None,
+        "a bound claim is never deleted for its class"
+    );
+}
