@@ -26,6 +26,7 @@ pub fn hera_acl_rules() -> String {
 
 /// Rules of the user that replicas log in with at their primary (`masteruser`), without `on` and without passwords.
 ///
+/// The three commands are those that the servers' ACL manual names for replicas; a hand-over needs no more.
 /// `PSYNC` hands out the whole data set, so its password is as secret as the data.
 pub fn replication_acl_rules() -> String {
     format!("{NOTHING} +psync +replconf +ping")

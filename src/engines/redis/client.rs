@@ -326,3 +326,63 @@ fn milliseconds(limit: Duration) -> u64 {
         .unwrap_or(u64::MAX)
         .clamp(1, i64::MAX.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// What a login finds where a peer sends `reply` and then closes, or stays silent.
+    async fn login_at_peer_that_sends(reply: Vec<u8>, closes: bool) -> Failure {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(&reply).await;
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        let limits = Limits {
+            connect: Duration::from_secs(10),
+            command: Duration::from_millis(if closes { 10_000 } else { 100 }),
+        };
+        let address = Address::new("127.0.0.1", port);
+        let login = Client::connect(&address, &Credentials::new("a", "b"), limits).await;
+        peer.abort();
+        login.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_no_such_server_is_told_apart() {
+        assert_eq!(
+            login_at_peer_that_sends(vec![], true).await,
+            Failure::Closed
+        );
+        assert_eq!(
+            login_at_peer_that_sends(vec![], false).await,
+            Failure::Timeout
+        );
+        for reply in [
+            b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
+            b"x".repeat(100_000),
+            b"+OK".to_vec(),
+        ] {
+            let failure = login_at_peer_that_sends(reply, true).await;
+            assert!(matches!(failure, Failure::Protocol(_)), "{failure}");
+        }
+        // What the server says unasked before it closes is its answer.
+        let full = b"-ERR max number of clients reached\r\n".to_vec();
+        assert_eq!(
+            login_at_peer_that_sends(full, true).await,
+            Failure::Command("ERR max number of clients reached".into())
+        );
+    }
+
+    #[test]
+    fn a_limit_is_sent_as_whole_milliseconds_and_never_as_none() {
+        assert_eq!(milliseconds(Duration::ZERO), 1);
+        assert_eq!(milliseconds(Duration::from_micros(1500)), 1);
+        assert_eq!(milliseconds(Duration::MAX), i64::MAX.unsigned_abs());
+    }
+}
