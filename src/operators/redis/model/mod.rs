@@ -1,0 +1,163 @@
+//! What the stages share: plain types without effects.
+
+mod observed;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use secrecy::SecretString;
+
+use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services};
+pub use crate::engines::redis::{Info, Role};
+pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server};
+pub use plan::{Findings, Plan, Step};
+
+/// Port that every server listens on.
+pub const PORT: u16 = 6379;
+/// Name of the server's container.
+pub const CONTAINER: &str = "redis";
+/// Name of the claim template, and so the prefix of every claim's name.
+pub const DATA_VOLUME: &str = "data";
+/// Folder with the configuration in the container.
+pub const CONFIG_DIR: &str = "/etc/hera";
+/// Readiness gate of a pod in mode Replication: Hera sets it when the instance is the primary or in sync with it.
+pub const READINESS_GATE: &str = "redis.hera.dev/in-sync";
+/// Label with the name of the `Redis` that an object belongs to.
+pub const NAME_LABEL: &str = "redis.hera.dev/name";
+/// Annotation of a pod with the hash of the configuration that needs a restart.
+pub const CONFIG_HASH_ANNOTATION: &str = "redis.hera.dev/config-hash";
+/// Longest lag, in seconds, of a replica that still counts as good; also `min-replicas-max-lag`. Lower than the time after which a
+/// silent primary is replaced, so that an isolated primary refuses writes before another one is promoted.
+pub const MAX_LAG_SECONDS: i64 = 3;
+
+/// A spec that passed validation, with all defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// Name of the `Redis`.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The controller reference for owned objects.
+    pub owner: OwnerReference,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Engine.
+    pub engine: Engine,
+    /// Image of the server.
+    pub image: String,
+    /// Mode.
+    pub mode: Mode,
+    /// Number of pods.
+    pub replicas: i32,
+    /// Resources of the container.
+    pub resources: ResourceRequirements,
+    /// `maxmemory` in bytes; `None` without a memory limit.
+    pub max_memory: Option<i64>,
+    /// `maxmemory-policy`.
+    pub memory_policy: &'static str,
+    /// The user's directives.
+    pub config: BTreeMap<String, String>,
+    /// Volumes.
+    pub storage: Option<ValidStorage>,
+    /// Where the password of the user `default` is read from; `None`: generated.
+    pub password_ref: Option<SecretKeyRef>,
+    /// `min-replicas-to-write`.
+    pub min_replicas_to_write: i32,
+    /// Silence after which a primary counts as dead.
+    pub unresponsive_after: Duration,
+    /// Services.
+    pub services: Services,
+    /// Patch of the pod template.
+    pub pod_template: PodTemplatePatch,
+    /// Value of the restart annotation.
+    pub restarted_at: Option<String>,
+    /// What the switch-over annotation asks for.
+    pub switchover: Option<String>,
+    /// Pod that the user names as the one with the right data.
+    pub approved_primary: Option<String>,
+    /// The user accepts that a restart loses data.
+    pub accept_data_loss: bool,
+}
+
+/// Volumes of a [`Validated`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidStorage {
+    /// Size of each volume as the user wrote it.
+    pub size: Quantity,
+    /// The same in bytes.
+    pub bytes: u64,
+    /// Storage class.
+    pub class: Option<String>,
+    /// On deletion of the `Redis`.
+    pub when_deleted: Retention,
+    /// On scaling in.
+    pub when_scaled: Retention,
+}
+
+impl Validated {
+    /// Name of the StatefulSet; pods are `NAME-0`, `NAME-1`, ...
+    pub fn statefulset_name(&self) -> String {
+        self.name.clone()
+    }
+    /// Name of the pod with this ordinal.
+    pub fn pod_name(&self, ordinal: i32) -> String {
+        format!("{}-{ordinal}", self.name)
+    }
+    /// Name of the claim of the pod with this ordinal.
+    pub fn claim_name(&self, ordinal: i32) -> String {
+        format!("{DATA_VOLUME}-{}-{ordinal}", self.name)
+    }
+    /// Name of the Service that leads to the primary.
+    pub fn primary_service(&self) -> String {
+        self.name.clone()
+    }
+    /// Name of the Service that leads to the replicas.
+    pub fn replicas_service(&self) -> String {
+        format!("{}-replicas", self.name)
+    }
+    /// Name of the headless Service that gives every pod a DNS name.
+    pub fn pods_service(&self) -> String {
+        format!("{}-pods", self.name)
+    }
+    /// Name of the Secret with the generated credentials.
+    pub fn credentials_secret(&self) -> String {
+        format!("{}-credentials", self.name)
+    }
+    /// Name of the Secret that the pods mount.
+    pub fn server_secret(&self) -> String {
+        format!("{}-server", self.name)
+    }
+    /// Name of the Secret that tells clients how to connect.
+    pub fn connection_secret(&self) -> String {
+        format!("{}-connection", self.name)
+    }
+    /// Name of the ConfigMap with redis.conf.
+    pub fn config_map(&self) -> String {
+        format!("{}-config", self.name)
+    }
+    /// Host name of the primary's Service within the cluster.
+    pub fn primary_host(&self) -> String {
+        format!("{}.{}.svc", self.primary_service(), self.namespace)
+    }
+    /// A server of this database starts as a replica of nobody and gets its role from Hera.
+    pub fn gated(&self) -> bool {
+        self.mode == Mode::Replication
+    }
+}
+
+/// Passwords of a database. They are generated once and live in a Secret.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Of the user `default`.
+    pub default: SecretString,
+    /// Of Hera's own user.
+    pub operator: SecretString,
+    /// Of the user that replicas log in with.
+    pub replication: SecretString,
+    /// Of the user of probes.
+    pub probe: SecretString,
+}

@@ -1,0 +1,208 @@
+//! What was observed: objects, pods, servers, claims.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+
+use super::PORT;
+use crate::engines::redis::{Info, Role};
+use crate::operators::redis::api::RedisStatus;
+
+/// Everything that a decision needs, read once.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Status as it was before this reconcile.
+    pub status: RedisStatus,
+    /// UID of the `Redis`.
+    pub uid: String,
+    /// Age of the `Redis`.
+    pub age: Duration,
+    /// Owned objects.
+    pub objects: Objects,
+    /// The instances, by ordinal.
+    pub instances: Vec<Instance>,
+    /// The claims, by ordinal.
+    pub claims: Vec<Claim>,
+    /// Name of the storage class of the spec, when it was looked up and does not exist.
+    pub missing_storage_class: Option<String>,
+    /// The storage class of the claims allows expansion; `None` when nobody had to ask.
+    pub expandable: Option<bool>,
+    /// Why the password could not be read.
+    pub password_problem: Option<Problem>,
+    /// This database may restart pods now.
+    pub may_roll: bool,
+}
+
+/// A reason with its message and the object that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Reason constant.
+    pub reason: &'static str,
+    /// `Kind/name`.
+    pub object: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of an object, `Kind/name`.
+    pub fn of(reason: &'static str, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            object: Some(object.into()),
+            message: message.into(),
+        }
+    }
+}
+
+/// The owned objects as they are in the cluster.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Objects {
+    pub statefulset: Option<StatefulSet>,
+    pub config_map: Option<ConfigMap>,
+    pub server_secret: Option<Secret>,
+    pub connection_secret: Option<Secret>,
+    pub services: Vec<Service>,
+    pub endpoint_slices: Vec<EndpointSlice>,
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    pub claims: Vec<PersistentVolumeClaim>,
+}
+
+/// One pod with its server.
+#[derive(Clone, Debug, Default)]
+pub struct Instance {
+    /// Name of the pod.
+    pub pod: String,
+    /// Ordinal of the pod.
+    pub ordinal: i32,
+    /// UID of the pod; empty when there is no pod.
+    pub uid: String,
+    /// Address of the pod.
+    pub ip: Option<String>,
+    /// Node of the pod.
+    pub node: Option<String>,
+    /// State of the pod.
+    pub pod_state: PodState,
+    /// Its deletion was asked for.
+    pub terminating: bool,
+    /// It is about to be deleted: evicted, drained or preempted (condition `DisruptionTarget`).
+    pub disrupted: bool,
+    /// Its template is not the present one.
+    pub outdated: bool,
+    /// The kubelet says that the pod is Ready.
+    pub pod_ready: bool,
+    /// Value of the readiness gate.
+    pub gate: Option<bool>,
+    /// Age of the pod.
+    pub age: Duration,
+    /// Its node is not Ready or the kubelet lost it.
+    pub node_lost: bool,
+    /// What the server says.
+    pub server: Server,
+    /// The server's present values of the directives that are applied live.
+    pub config: BTreeMap<String, String>,
+    /// Directives (`name=value`) that this server accepted since it started, with the value that it then reported.
+    pub accepted: BTreeMap<(String, String), String>,
+    /// The user `default` has the present password and no other; `None` when the server did not say.
+    pub password_current: Option<bool>,
+    /// Directives that this server refused: `(name, value)` and the server's words.
+    pub refused: BTreeMap<(String, String), String>,
+}
+
+/// What the pod's container does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PodState {
+    /// No pod.
+    #[default]
+    Missing,
+    /// The pod has no node; the scheduler's words when it gave up.
+    Unscheduled(Option<String>),
+    /// The container waits; the kubelet's reason and message.
+    Waiting(String, String),
+    /// The container runs.
+    Running,
+    /// The container ended and will not be, or is not yet, started again.
+    Ended(String),
+}
+
+/// What is known of a server.
+#[derive(Clone, Debug, Default)]
+pub enum Server {
+    /// Nothing listens: its process is gone or did not start.
+    #[default]
+    Down,
+    /// It gives no answer, for so long; it may be stopped, cut off or overloaded.
+    Silent(Duration),
+    /// It answers BUSY: a script runs.
+    Busy,
+    /// It loads its data from disk.
+    Loading,
+    /// It refuses Hera's user.
+    Denied(String),
+    /// It answers.
+    Up(Box<Info>),
+}
+
+/// One claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Name.
+    pub name: String,
+    /// Ordinal of its pod.
+    pub ordinal: i32,
+    /// UID.
+    pub uid: String,
+    /// It is bound to a volume.
+    pub bound: bool,
+    /// Storage class.
+    pub class: Option<String>,
+    /// Size that is asked for, in bytes.
+    pub requested: u64,
+    /// Size that it has, in bytes.
+    pub capacity: u64,
+    /// The storage said that it cannot grow.
+    pub failed: Option<String>,
+    /// It was made before the `Redis`: it may hold data.
+    pub adopted: bool,
+    /// It has an owner reference to the `Redis`, so that it goes when that goes.
+    pub owned: bool,
+}
+
+impl Instance {
+    /// The facts of a server that answers.
+    pub fn info(&self) -> Option<&Info> {
+        match &self.server {
+            Server::Up(info) => Some(info),
+            _ => None,
+        }
+    }
+    /// It answers and takes writes.
+    pub fn is_primary(&self) -> bool {
+        self.info().is_some_and(|i| i.role == Role::Primary)
+    }
+    /// It is on its way out.
+    pub fn leaving(&self) -> bool {
+        self.terminating || self.disrupted
+    }
+    /// It is a replica of this instance.
+    pub fn follows(&self, primary: &Instance) -> bool {
+        self.info().is_some_and(|i| {
+            i.role == Role::Replica
+                && i.primary_host.is_some()
+                && i.primary_host == primary.ip
+                && i.primary_port == Some(PORT)
+        })
+    }
+    /// It is a replica of this instance, linked, and done with its first synchronisation.
+    pub fn in_sync_with(&self, primary: &Instance) -> bool {
+        self.follows(primary)
+            && self
+                .info()
+                .is_some_and(|i| i.link_up && !i.sync_in_progress && !i.loading)
+    }
+}

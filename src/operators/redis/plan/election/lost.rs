@@ -1,0 +1,357 @@
+//! No live primary: is the last one dead for certain, and who has the newest data.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::{Electorate, Verdict, continues, keys, reason_of, related, wait};
+use crate::operators::redis::api::{Election, ElectionKind};
+use crate::operators::redis::model::{Instance, PodState, Problem, Server, Step};
+use crate::operators::redis::reasons;
+
+/// A replica that heard from the primary within this many seconds proves that the primary lives. Replicas are pinged every two seconds.
+const FRESH_LINK_SECONDS: u64 = 5;
+/// How long an instance that was in sync, and gives no answer now, is waited for before another one is promoted.
+const MISSING_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a silent instance is waited for when no instance with data answers.
+const EMPTY_PATIENCE: Duration = Duration::from_secs(30);
+
+impl<'a> Electorate<'a> {
+    /// No live primary, or one without proof: it may not make us believe that the last one is dead, so the same waits apply.
+    pub(super) fn no_primary(&self) -> Verdict<'a> {
+        let Some(election) = self.election() else {
+            return self.bootstrap();
+        };
+        if !election.completed && election.kind != ElectionKind::HandOver {
+            if self.chosen_still_runs(election) {
+                return self.promote(election);
+            }
+            let chosen = self.find(&election.candidate, &election.candidate_uid);
+            if let Some(Server::Silent(silence)) = chosen.map(|c| &c.server)
+                && *silence < self.v.unresponsive_after
+            {
+                return wait(
+                    Problem::of(
+                        reasons::WaitingForInstance,
+                        format!("Pod/{}", election.candidate),
+                        format!("{} was chosen and does not answer", election.candidate),
+                    ),
+                    0.3,
+                );
+            }
+        }
+        let open_hand_over = !election.completed && election.kind == ElectionKind::HandOver;
+        let last = if open_hand_over {
+            election.from.as_deref().and_then(|pod| self.named(pod))
+        } else {
+            self.find(&election.candidate, &election.candidate_uid)
+        };
+        last.and_then(|last| self.maybe_alive(last))
+            .unwrap_or_else(|| self.fail_over(election, last))
+    }
+
+    fn chosen_still_runs(&self, election: &Election) -> bool {
+        self.find(&election.candidate, &election.candidate_uid)
+            .and_then(Instance::info)
+            .is_some_and(|i| i.run_id == election.run_id && !i.loading)
+    }
+
+    pub(super) fn promote(&self, election: &Election) -> Verdict<'a> {
+        Verdict {
+            step: Some(Step::Promote(election.clone())),
+            problem: Some(Problem::of(
+                reason_of(election.kind),
+                format!("Pod/{}", election.candidate),
+                format!("{} is being promoted", election.candidate),
+            )),
+            ..Verdict::default()
+        }
+    }
+
+    /// Some verdict when the last primary may still live: busy, or silent for too short a time, or heard by a replica.
+    fn maybe_alive(&self, last: &'a Instance) -> Option<Verdict<'a>> {
+        let pod = format!("Pod/{}", last.pod);
+        let heard_by = self.o.instances.iter().find(|i| {
+            i.follows(last)
+                && i.info().is_some_and(|info| {
+                    info.link_up && info.last_io_seconds.is_some_and(|s| s < FRESH_LINK_SECONDS)
+                })
+        });
+        let keep = |reason, message: String, seconds| {
+            Some(Verdict {
+                primary: Some(last),
+                ..wait(Problem::of(reason, pod.clone(), message), seconds)
+            })
+        };
+        match &last.server {
+            Server::Up(_) | Server::Loading => None,
+            Server::Busy => keep(
+                reasons::PrimaryBusy,
+                format!("{} answers BUSY", last.pod),
+                2.0,
+            ),
+            Server::Denied(words) => keep(
+                reasons::AccessDenied,
+                format!("{} refuses Hera's user: {words}", last.pod),
+                5.0,
+            ),
+            Server::Silent(_) | Server::Down if heard_by.is_some() => {
+                let replica = heard_by.map(|i| i.pod.as_str()).unwrap_or_default();
+                keep(
+                    reasons::PrimaryUnreachable,
+                    format!(
+                        "{} does not answer Hera, but {replica} hears from it",
+                        last.pod
+                    ),
+                    0.2,
+                )
+            }
+            Server::Silent(silence) if *silence < self.v.unresponsive_after => keep(
+                reasons::PrimaryUnreachable,
+                format!("{} does not answer", last.pod),
+                0.5,
+            ),
+            Server::Silent(_) | Server::Down => None,
+        }
+    }
+
+    fn eligible(&self) -> impl Iterator<Item = &'a Instance> + use<'a> {
+        self.o.instances.iter().filter(|i| {
+            i.info()
+                .is_some_and(|info| !info.loading && !info.sync_in_progress && info.priority > 0)
+        })
+    }
+
+    /// The one with the most of the history; among equals one that stays, of the present revision, with the lowest ordinal.
+    fn best<'b>(candidates: impl Iterator<Item = &'b Instance>) -> Option<&'b Instance> {
+        candidates.max_by_key(|i| {
+            (
+                i.info().map_or(0, |info| info.offset),
+                !i.leaving(),
+                !i.outdated,
+                Reverse(i.ordinal),
+            )
+        })
+    }
+
+    fn fail_over(&self, election: &Election, last: Option<&'a Instance>) -> Verdict<'a> {
+        let lost = last.map_or_else(|| election.candidate.clone(), |l| l.pod.clone());
+        if let Some(missing) = self.missing_ahead(&lost) {
+            let message = format!(
+                "{lost} is lost, and {} that was in sync does not answer",
+                missing.pod
+            );
+            return wait(
+                Problem::of(
+                    reasons::WaitingForInstance,
+                    format!("Pod/{}", missing.pod),
+                    message,
+                ),
+                0.3,
+            );
+        }
+        let known = self.o.status.replication_id.as_deref();
+        let proven = self
+            .eligible()
+            .filter(|i| known.is_some_and(|id| continues(i, id)));
+        match Self::best(proven) {
+            Some(chosen) => self.elect(
+                ElectionKind::Failover,
+                chosen,
+                format!("{lost} is lost; {} has the most of its data", chosen.pod),
+            ),
+            None => self.without_proof(&lost, last),
+        }
+    }
+
+    /// An instance that was in sync, gives no answer, and may be ahead of those that do.
+    fn missing_ahead(&self, lost: &str) -> Option<&'a Instance> {
+        let in_sync = |pod: &str| {
+            self.o
+                .status
+                .instances
+                .iter()
+                .any(|s| s.pod == pod && s.ready && s.pod != lost)
+        };
+        self.o.instances.iter().find(|i| {
+            in_sync(&i.pod)
+                && matches!(i.server, Server::Silent(silence) if silence < MISSING_PATIENCE)
+        })
+    }
+
+    /// No instance continues the known history: all restarted, or the history was lost.
+    fn without_proof(&self, lost: &str, last: Option<&'a Instance>) -> Verdict<'a> {
+        if let Some(approved) = self.approved() {
+            return self.elect(
+                ElectionKind::Failover,
+                approved,
+                format!("{} was approved by annotation", approved.pod),
+            );
+        }
+        let last = last.or_else(|| self.named(lost));
+        let others_have_data = self.eligible().any(|i| i.pod != lost && keys(i) > 0);
+        match last {
+            // The volume of the last primary holds the newest data there is, once it is loaded.
+            Some(l)
+                if self.v.storage.is_some()
+                    && l.info().is_some_and(|i| !i.loading)
+                    && (keys(l) > 0 || !others_have_data) =>
+            {
+                return self.elect(
+                    ElectionKind::Failover,
+                    l,
+                    format!("{} restarted with the newest volume", l.pod),
+                );
+            }
+            Some(l)
+                if matches!(l.server, Server::Loading) || l.info().is_some_and(|i| i.loading) =>
+            {
+                return wait(
+                    Problem::of(
+                        reasons::PrimaryLoading,
+                        format!("Pod/{}", l.pod),
+                        format!("{} loads its data", l.pod),
+                    ),
+                    1.0,
+                );
+            }
+            Some(Instance {
+                server: Server::Silent(_),
+                ..
+            }) => return self.awaited(lost),
+            last if self.v.storage.is_some() && last.is_none_or(|l| l.info().is_none()) => {
+                return self.awaited(lost);
+            }
+            _ => {}
+        }
+        if let Some(patient) = self.o.instances.iter().find(|i| match i.server {
+            Server::Silent(silence) => silence < EMPTY_PATIENCE,
+            Server::Loading | Server::Busy => true,
+            _ => false,
+        }) {
+            let message = format!("{} may hold data and does not answer yet", patient.pod);
+            return wait(
+                Problem::of(
+                    reasons::WaitingForInstance,
+                    format!("Pod/{}", patient.pod),
+                    message,
+                ),
+                1.0,
+            );
+        }
+        self.from_what_is_left(lost)
+    }
+
+    fn awaited(&self, lost: &str) -> Verdict<'a> {
+        let message = format!(
+            "{lost} has the newest data and does not answer; no other instance continues its history"
+        );
+        let problem = Problem::of(reasons::WaitingForInstance, format!("Pod/{lost}"), message);
+        Verdict {
+            risk: Some(problem.clone()),
+            ..wait(problem, 2.0)
+        }
+    }
+
+    /// The data of the last primary is gone for certain.
+    fn from_what_is_left(&self, lost: &str) -> Verdict<'a> {
+        let with_data: Vec<&Instance> = self.eligible().filter(|i| keys(i) > 0).collect();
+        match with_data.split_first() {
+            Some((first, rest)) if rest.iter().all(|i| related(i, first)) => {
+                Self::best(with_data.iter().copied()).map_or_else(Verdict::default, |chosen| {
+                    self.elect(
+                        ElectionKind::Failover,
+                        chosen,
+                        format!("{lost} is lost; only {} and its kin hold data", chosen.pod),
+                    )
+                })
+            }
+            Some(_) => self.no_proof(&with_data),
+            None => match self.eligible().min_by_key(|i| (i.leaving(), i.ordinal)) {
+                Some(chosen) => self.elect(
+                    ElectionKind::Bootstrap,
+                    chosen,
+                    format!("every instance restarted empty; {} starts anew", chosen.pod),
+                ),
+                None => self.nobody(),
+            },
+        }
+    }
+
+    pub(super) fn no_proof(&self, among: &[&Instance]) -> Verdict<'a> {
+        let list: Vec<String> = among
+            .iter()
+            .map(|i| format!("{} ({} keys)", i.pod, keys(i)))
+            .collect();
+        let problem = Problem::of(
+            reasons::NoLineageProof,
+            format!("Redis/{}", self.v.name),
+            format!("no proof which of {} has the newest data", list.join(", ")),
+        );
+        Verdict {
+            risk: Some(problem.clone()),
+            ..wait(problem, 5.0)
+        }
+    }
+
+    fn nobody(&self) -> Verdict<'a> {
+        let starting = self
+            .o
+            .instances
+            .iter()
+            .any(|i| matches!(i.pod_state, PodState::Running));
+        let message = if starting {
+            "no instance answers yet"
+        } else {
+            "no instance runs yet"
+        };
+        wait(
+            Problem::of(
+                reasons::NoPrimary,
+                format!("Redis/{}", self.v.name),
+                message,
+            ),
+            2.0,
+        )
+    }
+
+    /// The first primary of a database: at once when all volumes are new, else when every volume with possible data was seen.
+    fn bootstrap(&self) -> Verdict<'a> {
+        let adopted = |i: &Instance| {
+            self.o
+                .claims
+                .iter()
+                .any(|c| c.adopted && c.ordinal == i.ordinal)
+        };
+        if self.o.claims.iter().any(|c| c.adopted) {
+            if let Some(missing) = self
+                .o
+                .instances
+                .iter()
+                .find(|i| adopted(i) && i.info().is_none_or(|info| info.loading))
+            {
+                return wait(
+                    Problem::of(
+                        reasons::WaitingForInstance,
+                        format!("Pod/{}", missing.pod),
+                        format!(
+                            "the volume of {} existed before and may hold data",
+                            missing.pod
+                        ),
+                    ),
+                    1.0,
+                );
+            }
+        }
+        match self
+            .eligible()
+            .max_by_key(|i| (keys(i), !i.leaving(), Reverse(i.ordinal)))
+        {
+            Some(chosen) => self.elect(
+                ElectionKind::Bootstrap,
+                chosen,
+                format!("{} is the first primary", chosen.pod),
+            ),
+            None => self.nobody(),
+        }
+    }
+}
