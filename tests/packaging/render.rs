@@ -1,4 +1,4 @@
-//! Runs `helm template` and `kubectl kustomize` and reads what they print. Neither needs a cluster.
+//! Runs `helm` and `kubectl` and reads what they print. `helm template` and `kubectl kustomize` need no cluster.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -27,15 +27,21 @@ fn program(name: &str) -> PathBuf {
         })
 }
 
-fn run(name: &str, arguments: &[&str]) -> Output {
-    // Nothing of the user's own configuration may change the result, and no cluster may be asked.
+/// Runs a program in the root of the repository against the cluster of a kubeconfig.
+pub fn run_against(kubeconfig: &Path, name: &str, arguments: &[&str]) -> Output {
+    // Nothing of the user's own configuration may change the result.
     Command::new(program(name))
         .args(arguments)
         .current_dir(root())
-        .env("KUBECONFIG", "/dev/null")
+        .env("KUBECONFIG", kubeconfig)
         .env("HELM_NO_PLUGINS", "1")
         .output()
         .unwrap()
+}
+
+/// Runs a program that needs no cluster, and finds none.
+fn run(name: &str, arguments: &[&str]) -> Output {
+    run_against(Path::new("/dev/null"), name, arguments)
 }
 
 fn documents(yaml: &[u8]) -> Vec<Value> {
