@@ -1,10 +1,12 @@
 //! The documentation says what the code does: reasons, fields of examples, links, make targets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hera::operators::redis::{api::Redis, reasons};
+use hera::operators::redis::api::{self, Redis};
+use hera::operators::redis::reasons;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -39,7 +41,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 fn every_reason_is_on_the_page_and_no_other() {
     let mut table = String::from("| Reason | Meaning | What to do |\n|---|---|---|\n");
     for (reason, meaning, action) in reasons::ALL {
-        table.push_str(&format!("| `{reason}` | {meaning} | {action} |\n"));
+        let _ = writeln!(table, "| `{reason}` | {meaning} | {action} |");
     }
     let path = root().join("docs/conditions.md");
     let page = fs::read_to_string(&path).unwrap();
@@ -146,7 +148,6 @@ fn the_page_of_the_kind_names_every_field() {
             }
         }
     }
-    use hera::operators::redis::api;
     for annotation in [
         api::SWITCHOVER_ANNOTATION,
         api::APPROVE_PRIMARY_ANNOTATION,

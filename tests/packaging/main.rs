@@ -1,8 +1,7 @@
 //! The chart and the kustomizations, rendered by the real `helm` and `kubectl`.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../common/apiserver.rs"]
-#[allow(clippy::expect_used)]
 mod apiserver;
 mod chart;
 mod check;
