@@ -23,10 +23,10 @@ lint: ## Check format, lints, scripts, and licences and advisories of the depend
 	hack/lint.sh
 
 manifests: ## Write what is generated from the code: CRDs, roles, chart, documentation
-	UPDATE_GOLDEN=1 cargo test --test manifests --test packaging
+	UPDATE_GOLDEN=1 cargo test --test manifests --test docs
 
 check-manifests: ## Check that what is generated is up to date
-	cargo test --test manifests
+	cargo test --test manifests --test docs
 
 run: install ## Run the manager here, against the cluster, with its CRDs installed
 	source hack/cluster.sh && cargo run -- run

@@ -193,7 +193,7 @@ fn make_targets_exist() {
             let in_code = before.ends_with("`make ") || before.ends_with("\nmake ");
             let target: String = rest
                 .chars()
-                .take_while(|c| c.is_ascii_lowercase() || *c == '-')
+                .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
                 .collect();
             if in_code && !target.is_empty() {
                 assert!(

@@ -339,9 +339,10 @@ fn normalized(rules: Vec<PolicyRule>) -> Vec<PolicyRule> {
         .collect()
 }
 
+/// Named without `.yaml`, which kustomize accepts: `kubectl apply -f` of the directory must not take it for an object.
 fn kustomization(directory: &str, resources: &[String]) -> Result<File, Error> {
     file(
-        format!("{directory}/kustomization.yaml"),
+        format!("{directory}/Kustomization"),
         &json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",

@@ -111,6 +111,9 @@ async fn kustomize_then_helm_then_a_second_release() {
     let cluster = Cluster::shared();
     let strict = ["apply", "--server-side", "--validate=strict", "-k"];
 
+    // The CRDs alone, as `make install` does it.
+    cluster.ok("kubectl", &["apply", "--server-side", "-f", "crds"]);
+
     // With kubectl alone. The API server warns about formats that it does not know: it must not.
     let said = cluster.ok("kubectl", &[&strict[..], &["config/default"]].concat());
     assert!(!said.contains("Warning"), "{said}");
