@@ -97,6 +97,7 @@ pub async fn run(
     let listener = http::bind(address)
         .await
         .map_err(|source| Error::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!(version = crate::VERSION, %address, "hera starts");
     let mut http = tokio::spawn(http::serve(listener, exposed));
 
