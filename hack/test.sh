@@ -49,7 +49,7 @@ run_unit() {
   local file name targets=(--lib --bins)
   for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/} name=${name%.rs} name=${name%/main}
-    [[ " packaging engine api e2e " == *" $name "* ]] || targets+=(--test "$name")
+    [[ " packaging engine api manager e2e " == *" $name "* ]] || targets+=(--test "$name")
   done
   cargo test --locked --no-fail-fast "${targets[@]}" -- "${ignored[@]}" && cargo test --locked --doc
 }
@@ -58,7 +58,7 @@ run_packaging() { cargo test --locked --no-fail-fast --test packaging; }
 
 run_engine() { tests/engine/servers && cargo test --locked --no-fail-fast --test engine -- "${ignored[@]}"; }
 
-run_api() { cargo test --locked --no-fail-fast --test api -- "${ignored[@]}"; }
+run_api() { cargo test --locked --no-fail-fast --test api --test manager -- "${ignored[@]}"; }
 
 run_e2e() { cargo test --locked --no-fail-fast --test e2e -- "${ignored[@]}"; }
 

@@ -6,46 +6,13 @@ use std::{
 };
 
 use futures::{Stream, StreamExt};
-use kube::{
-    Resource,
-    runtime::{
-        reflector::{ObjectRef, Store},
-        watcher,
-    },
+use kube::runtime::{
+    reflector::{ObjectRef, Store},
+    watcher,
 };
-use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use super::store::Objects;
-
-/// What a cached type must be able to do.
-pub trait Kind:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
-{
-}
-
-impl<K> Kind for K where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
-{
-}
-
-/// An object that was added, changed or removed.
-#[derive(Debug)]
-pub struct Change<K> {
-    /// The object; when `deleted`, as it was last seen.
-    pub object: Arc<K>,
-    /// Whether the object is gone.
-    pub deleted: bool,
-}
-
-impl<K> Clone for Change<K> {
-    fn clone(&self) -> Self {
-        Self {
-            object: Arc::clone(&self.object),
-            deleted: self.deleted,
-        }
-    }
-}
+use super::store::{Change, Kind, Objects};
 
 /// Objects of one kind, kept up to date by a watch. Cloning is cheap and shares the objects.
 pub struct Cache<K: Kind> {

@@ -19,7 +19,10 @@ use kube::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use super::cache::{Cache, Change, Kind};
+pub use super::{
+    cache::Cache,
+    store::{Change, Kind},
+};
 use super::{cache::complete, metrics::Metrics, store::Objects};
 use crate::k8s::labels::OWNED_SELECTOR;
 

@@ -2,20 +2,51 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt::Debug,
     sync::Arc,
 };
 
-use kube::runtime::{
-    reflector::{ObjectRef, Store, store::Writer},
-    watcher::Event,
+use kube::{
+    Resource,
+    runtime::{
+        reflector::{ObjectRef, Store, store::Writer},
+        watcher::Event,
+    },
 };
 use prometheus::IntGauge;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
-use super::{
-    cache::{Change, Kind},
-    metrics::Metrics,
-};
+use super::metrics::Metrics;
+
+/// What a cached type must be able to do.
+pub trait Kind:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+}
+
+/// An object that was added, changed or removed.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// The object; when `deleted`, as it was last seen.
+    pub object: Arc<K>,
+    /// Whether the object is gone.
+    pub deleted: bool,
+}
+
+impl<K> Clone for Change<K> {
+    fn clone(&self) -> Self {
+        Self {
+            object: Arc::clone(&self.object),
+            deleted: self.deleted,
+        }
+    }
+}
 
 /// Namespace (empty for kinds of the cluster) and name.
 type Key = (String, String);
@@ -222,7 +253,7 @@ impl<K: Kind> Objects<K> {
             .collect()
     }
 
-    /// See [`super::cache::Cache::subscribe`].
+    /// All changes, after one for each object that is there.
     pub fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Change<K>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for object in self.store().state() {

@@ -11,7 +11,7 @@ use source::{File, tree};
 const LONGEST: usize = 500;
 
 /// What breaks a rule for now. An entry that is no longer needed fails the test, so that the list only gets shorter.
-const FOR_NOW: [&str; 1] = ["manager::cache -> manager::store -> manager::cache"];
+const FOR_NOW: [&str; 0] = [];
 
 /// Files outside `src/k8s` that write to the API server, and why.
 const WRITERS: [(&str, &str); 1] = [(
