@@ -18,5 +18,5 @@ if timeout 60 cargo deny fetch db >/dev/null 2>&1; then
   cargo deny check
 else
   echo "lint: the database of advisories cannot be fetched: they are not checked" >&2
-  cargo deny --offline check licenses bans sources
+  cargo deny check licenses bans sources
 fi

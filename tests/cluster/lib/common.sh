@@ -1,5 +1,7 @@
 # What every part uses: messages, locks, packages, and the record of what was built from which sources.
 
+cache=${HERA_CACHE:-/var/cache/hera-cluster}
+
 say() { printf '[%4ds] %s\n' "$SECONDS" "$*" >&2; }
 die() {
   printf 'cluster: %s\n' "$*" >&2
@@ -31,7 +33,9 @@ packages() {
   done
   ((${#missing[@]})) || return 0
   command -v apt-get >/dev/null || die "these Debian packages, or what brings the same here, are missing: ${missing[*]}"
+  [[ $EUID == 0 ]] || die "packages are missing; as root: apt-get install ${missing[*]}"
   say "installing the packages ${missing[*]}"
+  mkdir -p "$cache/logs"
   apt_install "${missing[@]}" >"$cache/logs/apt.log" 2>&1 ||
     die "apt-get could not install ${missing[*]}; the log is $cache/logs/apt.log"
 }
