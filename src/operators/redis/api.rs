@@ -415,7 +415,7 @@ pub struct Blocker {
     pub action: String,
 }
 
-/// Annotation that asks for a hand-over: the name of a replica's pod, or `any`.
+/// Annotation that asks for a hand-over: the name of the pod that is to be the primary, as long as the annotation stands.
 pub const SWITCHOVER_ANNOTATION: &str = "redis.hera.dev/switchover";
 /// Annotation that names the pod to be the primary when Hera finds no proof of which one has the newest data.
 pub const APPROVE_PRIMARY_ANNOTATION: &str = "redis.hera.dev/approve-primary";

@@ -18,6 +18,9 @@ pub fn rules() -> Vec<PolicyRule> {
     let own = ["get", "list", "watch", "create", "patch", "delete"];
     vec![
         rule("redis.hera.dev", &["redises"], &read),
+        // Owner references block the owner's deletion until the owned objects are gone; clusters with the admission plugin
+        // OwnerReferencesPermissionEnforcement ask for this right then.
+        rule("redis.hera.dev", &["redises/finalizers"], &["update"]),
         rule("redis.hera.dev", &["redises/status"], &["get", "patch"]),
         rule("apps", &["statefulsets"], &own),
         rule("", &["services", "configmaps", "secrets"], &own),

@@ -215,19 +215,19 @@ impl Operator {
                 error.to_string(),
             )
         });
+        let outcome = match &credentials {
+            Some(credentials) if !dry && applied.is_ok() => {
+                self.act(&v, &observed, &plan, credentials).await
+            }
+            _ => Outcome::default(),
+        };
         let picture = Picture {
             v: &v,
             o: &observed,
             plan: &plan,
             now,
             dry,
-            failure: failure.as_ref(),
-        };
-        let outcome = match &credentials {
-            Some(credentials) if !dry && applied.is_ok() => {
-                self.act(&v, &observed, &plan, credentials).await
-            }
-            _ => Outcome::default(),
+            failure: failure.as_ref().or(outcome.refused.as_ref()),
         };
         let new = status::status(&picture, outcome.election.clone());
         let written = self.write(redis, new).await;

@@ -385,3 +385,7 @@ pub fn paused(redis: &Redis, now: Timestamp) -> RedisStatus {
     );
     new
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -10,7 +10,9 @@ use secrecy::ExposeSecret;
 
 use super::api::{Election, ElectionKind, Redis};
 use super::build::{self, Published};
-use super::model::{Credentials, Instance, Observed, PORT, Plan, READINESS_GATE, Step, Validated};
+use super::model::{
+    Credentials, Instance, Observed, PORT, Plan, Problem, READINESS_GATE, Step, Validated,
+};
 use super::{FIELD_MANAGER, Operator, reasons};
 use crate::engines::redis::{self as engine, Address, Failure};
 use crate::k8s::owner::Proof;
@@ -23,6 +25,8 @@ pub struct Outcome {
     pub done: bool,
     /// Something was tried in vain; the next reconcile decides anew.
     pub failed: bool,
+    /// What the API server refused for a reason that does not go away by itself.
+    pub refused: Option<Problem>,
     /// The decision to be written to the status: a new one, or one that was carried out.
     pub election: Option<Election>,
     /// Events: whether it is a warning, reason, words.
@@ -93,6 +97,7 @@ impl Operator {
         for own in chores.await {
             outcome.done |= own.done;
             outcome.failed |= own.failed;
+            outcome.refused = outcome.refused.or(own.refused);
             outcome.events.extend(own.events);
         }
         outcome
@@ -111,6 +116,19 @@ impl Pass<'_> {
             Err(error) => {
                 tracing::warn!(%step, %error, "a step was not done");
                 outcome.failed = true;
+                if let Undone::Kubernetes(
+                    refused @ (k8s::Error::Forbidden { .. }
+                    | k8s::Error::Invalid { .. }
+                    | k8s::Error::NameConflict { .. }),
+                ) = &error
+                {
+                    let object = format!("Redis/{}", self.v.name);
+                    outcome.refused = Some(Problem::of(
+                        reasons::ApiError,
+                        object,
+                        format!("{step}: {refused}"),
+                    ));
+                }
             }
         }
     }

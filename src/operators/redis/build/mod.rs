@@ -5,6 +5,8 @@ mod config;
 mod network;
 pub mod patch;
 mod statefulset;
+#[cfg(test)]
+mod tests;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};

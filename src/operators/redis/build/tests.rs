@@ -1,0 +1,293 @@
+//! What is built: a golden pod template, purity, and that no field of the spec is silently ignored.
+
+use std::collections::BTreeSet;
+
+use kube::CustomResourceExt;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::super::api::{Redis, RedisSpec};
+use super::super::model::{Credentials, Instance, Observed, Server};
+use super::super::validate::validate;
+use super::{Published, build, endpoint_slices};
+
+fn redis(spec: &Value) -> Redis {
+    let spec: RedisSpec = serde_json::from_value(spec.clone()).unwrap();
+    let mut redis = Redis::new("db", spec);
+    redis.metadata.namespace = Some("shop".into());
+    redis.metadata.uid = Some("uid".into());
+    redis.metadata.generation = Some(1);
+    redis
+}
+
+fn credentials() -> Credentials {
+    let secret = |text: &str| SecretString::from(text);
+    Credentials {
+        default: secret("one"),
+        operator: secret("two"),
+        replication: secret("three"),
+        probe: secret("four"),
+    }
+}
+
+/// Everything that a spec leads to, as text.
+fn built(spec: &Value) -> String {
+    let redis = redis(spec);
+    let o = Observed {
+        instances: vec![serving()],
+        ..Observed::default()
+    };
+    let v = validate(&redis, &o).unwrap_or_else(|e| panic!("{spec}: {e:?}"));
+    let r = build(&v, &o, &credentials()).unwrap();
+    let slices = endpoint_slices(
+        &v,
+        &Published {
+            primary: o.instances.first(),
+            readers: vec![],
+        },
+    );
+    let live = super::super::directives::live(&v, &o);
+    let plan_relevant = (
+        v.unresponsive_after,
+        v.min_replicas_to_write,
+        v.password_ref.clone(),
+        v.storage.as_ref().map(|s| (s.when_deleted, s.when_scaled)),
+    );
+    json!({
+        "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
+        "configMap": r.config_map, "services": r.services, "budget": r.disruption_budget, "set": r.statefulset,
+        "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
+    })
+    .to_string()
+}
+
+fn serving() -> Instance {
+    Instance {
+        pod: "db-0".into(),
+        uid: "pod".into(),
+        ip: Some("10.0.0.1".into()),
+        server: Server::Up(Box::default()),
+        ..Instance::default()
+    }
+}
+
+fn base() -> Value {
+    json!({
+        "mode": "Replication", "replicas": 4, "version": "8.0", "storage": {"size": "1Gi", "storageClassName": "slow"},
+        "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
+        "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}},
+        "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
+    })
+}
+
+/// For each leaf of the spec another valid value, as a patch of [`base`].
+fn changes() -> Vec<(&'static str, Value)> {
+    vec![
+        ("engine", json!({"engine": "Valkey"})),
+        ("version", json!({"version": "8.2"})),
+        ("image", json!({"image": "example.org/redis:1"})),
+        ("mode", json!({"mode": "Standalone", "replicas": 1})),
+        ("replicas", json!({"replicas": 5})),
+        (
+            "resources.limits",
+            json!({"resources": {"limits": {"memory": "2Gi"}}}),
+        ),
+        (
+            "resources.requests",
+            json!({"resources": {"requests": {"memory": "512Mi"}}}),
+        ),
+        (
+            "resources.claims.name",
+            json!({"resources": {"claims": [{"name": "gpu"}]}}),
+        ),
+        (
+            "resources.claims.request",
+            json!({"resources": {"claims": [{"name": "gpu", "request": "one"}]}}),
+        ),
+        (
+            "memory.maxMemoryPercent",
+            json!({"memory": {"maxMemoryPercent": 50}}),
+        ),
+        (
+            "memory.policy",
+            json!({"memory": {"policy": "allkeys-lru"}}),
+        ),
+        ("config", json!({"config": {"timeout": "30"}})),
+        ("storage.size", json!({"storage": {"size": "2Gi"}})),
+        (
+            "storage.storageClassName",
+            json!({"storage": {"storageClassName": "fast"}}),
+        ),
+        (
+            "storage.whenDeleted",
+            json!({"storage": {"whenDeleted": "Delete"}}),
+        ),
+        (
+            "storage.whenScaled",
+            json!({"storage": {"whenScaled": "Delete"}}),
+        ),
+        (
+            "auth.passwordSecretRef.name",
+            json!({"auth": {"passwordSecretRef": {"name": "other"}}}),
+        ),
+        (
+            "auth.passwordSecretRef.key",
+            json!({"auth": {"passwordSecretRef": {"key": "other"}}}),
+        ),
+        (
+            "availability.minReplicasToWrite",
+            json!({"availability": {"minReplicasToWrite": 2}}),
+        ),
+        (
+            "availability.unresponsiveAfterSeconds",
+            json!({"availability": {"unresponsiveAfterSeconds": 20}}),
+        ),
+        (
+            "services.primary.type",
+            json!({"services": {"primary": {"type": "LoadBalancer"}}}),
+        ),
+        (
+            "services.primary.annotations",
+            json!({"services": {"primary": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "services.primary.labels",
+            json!({"services": {"primary": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "services.replicas.type",
+            json!({"services": {"replicas": {"type": "NodePort"}}}),
+        ),
+        (
+            "services.replicas.annotations",
+            json!({"services": {"replicas": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "services.replicas.labels",
+            json!({"services": {"replicas": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "podTemplate",
+            json!({"podTemplate": {"spec": {"priorityClassName": "high"}}}),
+        ),
+    ]
+}
+
+#[test]
+fn every_leaf_of_the_spec_changes_what_is_built() {
+    let before = built(&base());
+    for (path, patch) in changes() {
+        let mut spec = base();
+        super::patch::merge(&mut spec, &patch);
+        assert_ne!(built(&spec), before, "spec.{path} is ignored");
+    }
+}
+
+#[test]
+fn every_leaf_of_the_schema_is_among_the_changes() {
+    let crd = serde_json::to_value(Redis::crd()).unwrap();
+    let mut leaves = BTreeSet::new();
+    collect(
+        "",
+        &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
+        &mut leaves,
+    );
+    let tested: BTreeSet<String> = changes()
+        .into_iter()
+        .map(|(path, _)| path.to_owned())
+        .collect();
+    assert_eq!(leaves, tested);
+}
+
+fn collect(path: &str, schema: &Value, leaves: &mut BTreeSet<String>) {
+    let schema = if schema["items"].is_object() {
+        &schema["items"]
+    } else {
+        schema
+    };
+    match schema["properties"].as_object() {
+        Some(properties) => {
+            for (name, inner) in properties {
+                collect(&format!("{path}.{name}"), inner, leaves);
+            }
+        }
+        None => {
+            leaves.insert(path.trim_start_matches('.').to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    assert_eq!(built(&base()), built(&base()));
+}
+
+/// A change of this file restarts every database of every user when Hera is upgraded: list it in docs/upgrade.md.
+#[test]
+fn the_pod_template_is_what_it_was() {
+    let spec = json!({"mode": "Replication", "replicas": 3, "version": "8.0", "resources": {"limits": {"memory": "1Gi"}}, "config": {"databases": "4", "timeout": "30"}});
+    let v = validate(&redis(&spec), &Observed::default()).unwrap();
+    let r = build(&v, &Observed::default(), &credentials()).unwrap();
+    insta::assert_yaml_snapshot!("pod_template", r.statefulset.spec.unwrap().template);
+    insta::assert_snapshot!("redis_conf", r.config_map.data.unwrap()["redis.conf"]);
+}
+
+#[test]
+fn only_a_directive_that_needs_a_restart_changes_the_pod_template() {
+    let template = |config: Value| {
+        let v = validate(&redis(&json!({"config": config})), &Observed::default()).unwrap();
+        build(&v, &Observed::default(), &credentials())
+            .unwrap()
+            .statefulset
+            .spec
+            .unwrap()
+            .template
+    };
+    assert_eq!(
+        template(json!({})),
+        template(json!({"timeout": "30", "maxclients": "100"}))
+    );
+    assert_ne!(template(json!({})), template(json!({"databases": "4"})));
+}
+
+#[test]
+fn a_directive_stands_in_the_file_only_when_every_server_has_taken_it() {
+    let v = validate(
+        &redis(&json!({"config": {"timeout": "30", "databases": "4"}})),
+        &Observed::default(),
+    )
+    .unwrap();
+    let file = |o: &Observed| {
+        build(&v, o, &credentials())
+            .unwrap()
+            .config_map
+            .data
+            .unwrap()["user.conf"]
+            .clone()
+    };
+    let mut o = Observed {
+        instances: vec![serving(), serving()],
+        ..Observed::default()
+    };
+    assert_eq!(
+        file(&Observed::default()),
+        "databases 4\n",
+        "no server has seen it"
+    );
+    o.instances[0].config.insert("timeout".into(), "30".into());
+    assert_eq!(file(&o), "databases 4\n", "one has not");
+    o.instances[1].config.insert("timeout".into(), "30".into());
+    assert_eq!(file(&o), "databases 4\ntimeout 30\n");
+}
+
+#[test]
+fn no_password_stands_in_clear_text_outside_of_secrets() {
+    let v = validate(&redis(&base()), &Observed::default()).unwrap();
+    let mut c = credentials();
+    c.default = SecretString::from("correct horse battery staple");
+    let r = build(&v, &Observed::default(), &c).unwrap();
+    let open = json!([r.config_map, r.services, r.statefulset, r.disruption_budget]).to_string();
+    assert!(!open.contains("battery"));
+    let users = String::from_utf8(r.server_secret.data.unwrap()["users.acl"].0.clone()).unwrap();
+    assert!(!users.contains("battery") && users.contains("user default on #"));
+}
