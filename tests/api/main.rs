@@ -1,5 +1,5 @@
 //! What Hera does on a real API server.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #[path = "../common/apiserver.rs"]
 mod apiserver;
 
@@ -8,6 +8,7 @@ mod crds;
 mod delete;
 mod events;
 mod fixtures;
+mod manager;
 mod objects;
 mod partial;
 mod status;

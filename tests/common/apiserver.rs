@@ -215,6 +215,19 @@ impl ApiServer {
         self.dir.join("kubeconfig")
     }
 
+    /// A kubeconfig file for acting as another user.
+    pub fn kubeconfig_as(&self, user: &str) -> PathBuf {
+        let text =
+            fs::read_to_string(self.kubeconfig()).expect("the kubeconfig was written at the start");
+        let path = self.dir.join(format!("kubeconfig-{user}"));
+        let text = text.replace(
+            "user: {token: admin}",
+            &format!("user: {{token: admin, as: {user}}}"),
+        );
+        fs::write(&path, text).expect("the folder is writable");
+        path
+    }
+
     fn kubeconfig_content(&self) -> Result<Kubeconfig, String> {
         Kubeconfig::read_from(self.kubeconfig()).map_err(|e| e.to_string())
     }
@@ -273,10 +286,7 @@ impl Drop for ApiServer {
 ///
 /// # Panics
 /// When a minute has passed.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut condition: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition().await {
@@ -316,7 +326,8 @@ fn has_ended(pid: &str) -> bool {
     }
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
+/// Ports of the loopback interface that nobody uses now.
+pub fn free_ports<const N: usize>() -> [u16; N] {
     let sockets = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free loopback port"));
     sockets.map(|socket| socket.local_addr().expect("it is bound").port())
 }
