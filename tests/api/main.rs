@@ -1,7 +1,11 @@
 //! What Hera does on a real API server.
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::expect_used, clippy::panic)]
 #[path = "../common/apiserver.rs"]
 mod apiserver;
+
+#[allow(dead_code)]
+#[path = "../manager/process.rs"]
+mod process;
 
 mod apply;
 mod crds;

@@ -22,13 +22,18 @@ pub struct Manager {
 impl Manager {
     /// Starts `hera run` with a Lease in `namespace` and waits for its HTTP server.
     pub async fn start(server: &ApiServer, namespace: &str, flags: &[&str]) -> Self {
+        Self::start_with(&server.kubeconfig(), namespace, flags).await
+    }
+
+    /// The same with a kubeconfig of the caller's choice.
+    pub async fn start_with(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let log = File::create(dir.path().join("log")).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_hera"))
             .args(["run", "--bind-address=127.0.0.1:0"])
             .arg(format!("--lease-namespace={namespace}"))
             .args(flags)
-            .env("KUBECONFIG", server.kubeconfig())
+            .env("KUBECONFIG", kubeconfig)
             .stderr(Stdio::from(log))
             .spawn()
             .expect("hera starts");
