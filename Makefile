@@ -92,7 +92,7 @@ deploy: ## Install the CRDs and the manager by kustomize
 	source hack/cluster.sh && kubectl -n hera-system rollout status deployment/hera --timeout=5m
 
 undeploy: ## Delete the manager; the CRDs and their objects stay
-	source hack/cluster.sh && kubectl delete --ignore-not-found -k config/rbac -k config/manager
+	source hack/cluster.sh && kubectl delete --ignore-not-found -k config/rbac && kubectl delete --ignore-not-found -k config/manager
 
 helm-lint: ## Check the chart
 	source hack/tools.sh && helm lint --strict charts/hera
