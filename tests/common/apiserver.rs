@@ -78,10 +78,11 @@ impl ApiServer {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<ApiServer> = OnceLock::new();
         SHARED.get_or_init(|| {
+            let bin = programs().unwrap_or_else(|missing| panic!("{missing}"));
             // Another process may take a port between its choice and its use.
             let mut failures = vec![];
             for _ in 0..3 {
-                match Self::start() {
+                match Self::start(&bin) {
                     Ok(server) => return server,
                     Err(failure) => failures.push(failure),
                 }
@@ -90,8 +91,7 @@ impl ApiServer {
         })
     }
 
-    fn start() -> Result<Self, String> {
-        let bin = programs()?;
+    fn start(bin: &Path) -> Result<Self, String> {
         let dir = tempfile::Builder::new()
             .prefix("hera-api-")
             .tempdir()
@@ -103,7 +103,7 @@ impl ApiServer {
             .map_err(|e| e.to_string())?;
         let mut guardian = Command::new("sh")
             .args(["-c", GUARDIAN, "guardian"])
-            .args([&dir, &bin])
+            .args([dir.as_path(), bin])
             .args([client, peer, port].map(|p| p.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
