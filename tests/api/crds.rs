@@ -341,17 +341,7 @@ async fn what_cannot_change_is_refused_with_its_field() {
             json!({"storage": {"size": "1Gi"}}),
             "spec.storage",
         ),
-        (small.clone(), json!({"storage": null}), "spec.storage"),
-        (
-            small.clone(),
-            json!({"storage": {"size": "1Gi"}}),
-            "spec.storage.size",
-        ),
-        (
-            small.clone(),
-            json!({"storage": {"size": "2047Mi"}}),
-            "spec.storage.size",
-        ),
+        (small, json!({"storage": null}), "spec.storage"),
     ]
     .into_iter()
     .enumerate()
@@ -369,10 +359,13 @@ async fn what_cannot_change_is_refused_with_its_field() {
             .expect_err("refused");
         assert!(error.to_string().contains(field), "{change}: {error}");
     }
-    let growth = Patch::Merge(json!({"spec": {"storage": {"size": "2.5Gi"}}}));
-    api.patch("r4", &PatchParams::default(), &growth)
-        .await
-        .expect("a volume can grow");
+    // What cannot grow as far as was asked must be able to go back; below the size of a volume `validate` refuses it.
+    for size in ["2.5Gi", "2Gi"] {
+        let growth = Patch::Merge(json!({"spec": {"storage": {"size": size}}}));
+        api.patch("r3", &PatchParams::default(), &growth)
+            .await
+            .expect("a size can be changed");
+    }
 }
 
 #[tokio::test]

@@ -174,11 +174,8 @@ impl EvictionPolicy {
 /// The volume of each pod.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0").message("spec.storage.size: cannot be made smaller; a volume can only grow")
-)]
 pub struct Storage {
-    /// Size of each volume. It can grow, not shrink.
+    /// Size of each volume. It can grow, but not become smaller than a volume is.
     #[x_kube(validation = Rule::new("isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))").message("spec.storage.size: must be a positive quantity such as 10Gi"))]
     pub size: Quantity,
     /// Storage class; absent: the cluster's default.

@@ -31,7 +31,7 @@ struct Connection {
     memory: Memory,
 }
 
-/// All connections of this process, by UID of the `Redis` and UID of the pod.
+/// All connections of this process, by `namespace/name` of the `Redis` and UID of the pod.
 pub struct Instances {
     connections: Mutex<HashMap<String, HashMap<String, Connection>>>,
     changes: mpsc::UnboundedSender<Change<ObjectRef<Redis>>>,

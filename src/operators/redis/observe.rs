@@ -20,8 +20,8 @@ use super::model::{
 };
 use super::{Operator, directives, reasons};
 use crate::engines::redis::{self as engine, Address};
-use crate::k8s::names;
 use crate::k8s::quantity::Amount;
+use crate::k8s::{names, owner};
 
 impl Operator {
     /// The objects, pods and servers of one `Redis`.
@@ -39,6 +39,7 @@ impl Operator {
         );
         let mut observed = Observed {
             status: redis.status.clone().unwrap_or_default(),
+            key: format!("{namespace}/{name}"),
             uid: uid.clone(),
             age: age(redis.meta().creation_timestamp.as_ref().map(|t| t.0), now),
             objects: self.objects(&namespace, &name, &uid),
@@ -108,14 +109,12 @@ impl Operator {
     fn pods(&self, redis: &Redis, observed: &Observed, now: Timestamp) -> Vec<Instance> {
         let (namespace, name) = (redis.namespace().unwrap_or_default(), redis.name_any());
         let statefulset = observed.objects.statefulset.as_ref();
-        let set_uid = statefulset.and_then(|s| s.metadata.uid.as_deref());
-        let pods = set_uid
-            .map(|uid| self.caches.pods.owned_by(uid))
-            .unwrap_or_default();
+        let pods = self.caches.pods.list(&namespace, |pod| {
+            pod.labels().get(NAME_LABEL).is_some_and(|n| *n == name) && belongs(pod, &name)
+        });
         let revision = statefulset.and_then(update_revision);
         let mut instances: Vec<Instance> = pods
             .iter()
-            .filter(|p| p.namespace().as_deref() == Some(namespace.as_str()))
             .filter_map(|pod| {
                 let ordinal = i32::try_from(names::ordinal(&name, &pod.name_any())?).ok()?;
                 Some(instance(pod, ordinal, revision.as_deref(), now))
@@ -141,7 +140,7 @@ impl Operator {
 
     async fn ask_servers(&self, redis: &Redis, observed: &mut Observed, credentials: &Credentials) {
         let object = ObjectRef::from_obj(redis);
-        let uid = observed.uid.clone();
+        let key = observed.key.clone();
         let login = engine::Credentials {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
@@ -155,14 +154,14 @@ impl Operator {
             .collect();
         for i in observed.instances.iter().filter(running) {
             self.instances.hold(
-                &uid,
+                &key,
                 &object,
                 &i.uid,
                 &Address::new(i.ip.clone().unwrap_or_default(), PORT),
                 &login,
             );
         }
-        self.instances.keep_only(&uid, &held);
+        self.instances.keep_only(&key, &held);
         let mut names: Vec<String> = directives::before(observed)
             .into_keys()
             .chain(redis.spec.config.keys().cloned())
@@ -181,18 +180,18 @@ impl Operator {
             .instances
             .iter_mut()
             .filter(|i| held.contains(&i.uid))
-            .map(|i| self.ask_server(&uid, i, &names, &hash));
+            .map(|i| self.ask_server(&key, i, &names, &hash));
         join_all(asked).await;
     }
 
-    async fn ask_server(&self, uid: &str, i: &mut Instance, names: &[String], password_hash: &str) {
-        i.server = self.instances.ask(uid, &i.uid).await;
+    async fn ask_server(&self, key: &str, i: &mut Instance, names: &[String], password_hash: &str) {
+        i.server = self.instances.ask(key, &i.uid).await;
         let Some(run_id) = i.info().map(|info| info.run_id.clone()) else {
             return;
         };
-        let memory = self.instances.memory(uid, &i.uid, &run_id);
+        let memory = self.instances.memory(key, &i.uid, &run_id);
         (i.accepted, i.refused) = (memory.accepted, memory.refused);
-        let Ok(client) = self.instances.client(uid, &i.uid).await else {
+        let Ok(client) = self.instances.client(key, &i.uid).await else {
             return;
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -321,6 +320,12 @@ fn age(since: Option<Timestamp>, now: Timestamp) -> Duration {
     since
         .and_then(|since| Duration::try_from(now.duration_since(since)).ok())
         .unwrap_or_default()
+}
+
+/// It is controlled by the StatefulSet, or by nobody while the StatefulSet is made anew around it.
+fn belongs(pod: &Pod, statefulset: &str) -> bool {
+    owner::controller_of(pod.meta())
+        .is_none_or(|o| o.kind == "StatefulSet" && o.name == statefulset)
 }
 
 /// The revision that new pods get; `None` until the StatefulSet controller has seen the newest template.

@@ -38,42 +38,44 @@ impl Latest {
     /// The newer one of the cached object and our own last write.
     fn newest(&self, cached: Arc<Redis>) -> Arc<Redis> {
         let version = |r: &Redis| {
-            r.metadata
-                .resource_version
-                .as_deref()
+            let version = r.metadata.resource_version.as_deref();
+            version
                 .and_then(|v| v.parse::<u64>().ok())
                 .unwrap_or_default()
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let uid = cached.uid().unwrap_or_default();
-        match all.get(&uid) {
-            Some(own) if version(own) > version(&cached) => own.clone(),
-            Some(_) => {
-                all.remove(&uid);
+        let key = key(&cached);
+        match all.get(&key) {
+            Some(own) if own.uid() == cached.uid() && version(own) > version(&cached) => {
+                own.clone()
+            }
+            _ => {
+                all.remove(&key);
                 cached
             }
-            None => cached,
         }
     }
 
     fn keep(&self, written: Redis) {
-        let uid = written.uid().unwrap_or_default();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(key(&written), Arc::new(written));
+    }
+
+    fn forget(&self, key: &str) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid, Arc::new(written));
+            .remove(key);
     }
+}
 
-    fn drop_named(&self, object: &ObjectRef<Redis>) -> Vec<String> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<String> = all
-            .iter()
-            .filter(|(_, r)| ObjectRef::from_obj(&***r) == *object)
-            .map(|(uid, _)| uid.clone())
-            .collect();
-        gone.iter().for_each(|uid| drop(all.remove(uid)));
-        gone
-    }
+/// Under which everything is kept in memory.
+fn key(redis: &Redis) -> String {
+    format!(
+        "{}/{}",
+        redis.namespace().unwrap_or_default(),
+        redis.name_any()
+    )
 }
 
 impl Controller for Operator {
@@ -85,7 +87,7 @@ impl Controller for Operator {
         let redis = self.latest.newest(object);
         if redis.metadata.deletion_timestamp.is_some() {
             // What belongs to it goes by its owner references; nothing outside the cluster is left to clean.
-            self.end(&redis.uid().unwrap_or_default());
+            self.end(&key(&redis));
             return Ok(self.ctx.settings.resync_interval.get());
         }
         let now = Timestamp::now();
@@ -101,14 +103,13 @@ impl Controller for Operator {
     }
 
     fn forget(&self, object: &ObjectRef<Redis>) {
-        for uid in self
-            .latest
-            .drop_named(object)
-            .into_iter()
-            .chain(object.extra.uid.clone())
-        {
-            self.end(&uid);
-        }
+        let key = format!(
+            "{}/{}",
+            object.namespace.as_deref().unwrap_or_default(),
+            object.name
+        );
+        self.latest.forget(&key);
+        self.end(&key);
     }
 }
 
@@ -127,13 +128,13 @@ fn generated() -> SecretString {
 }
 
 impl Operator {
-    fn end(&self, uid: &str) {
-        self.instances.forget(uid);
-        self.ctx.rollouts.finished(uid);
+    fn end(&self, key: &str) {
+        self.instances.forget(key);
+        self.ctx.rollouts.finished(key);
     }
 
     async fn paused(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
-        self.end(&redis.uid().unwrap_or_default());
+        self.end(&key(redis));
         let new = status::paused(redis, now);
         self.write(redis, new).await?;
         Ok(self.ctx.settings.resync_interval.get())
@@ -181,32 +182,14 @@ impl Operator {
                     .await;
             }
         };
-        let resources = match credentials
-            .as_ref()
-            .map(|c| build::build(&v, &observed, c))
-            .transpose()
-        {
-            Ok(resources) => resources,
-            Err(error) => {
-                return self
-                    .refuse(
-                        redis,
-                        &observed,
-                        reasons::InvalidSpec,
-                        error.to_string(),
-                        now,
-                    )
-                    .await;
-            }
-        };
-        let applied = match &resources {
-            Some(resources) if !dry => self.apply(&v, &observed, resources).await,
+        let applied = match &credentials {
+            Some(credentials) if !dry => self.apply(&v, &observed, credentials).await,
             _ => Ok(()),
         };
         observed.may_roll = dry || self.may_roll(&observed);
         let plan = plan::plan(&v, &observed, now);
         if !plan.rolling {
-            self.ctx.rollouts.finished(&observed.uid);
+            self.ctx.rollouts.finished(&observed.key);
         }
         let failure = applied.as_ref().err().map(|error| {
             Problem::of(
@@ -216,9 +199,8 @@ impl Operator {
             )
         });
         let outcome = match &credentials {
-            Some(credentials) if !dry && applied.is_ok() => {
-                self.act(&v, &observed, &plan, credentials).await
-            }
+            // What was not applied does not keep a lost primary from being replaced.
+            Some(credentials) if !dry => self.act(&v, &observed, &plan, credentials).await,
             _ => Outcome::default(),
         };
         let picture = Picture {
@@ -231,10 +213,17 @@ impl Operator {
         };
         let new = status::status(&picture, outcome.election.clone());
         let written = self.write(redis, new).await;
-        let due = self.requeue(&plan, &outcome);
+        let due = if credentials.is_some() {
+            self.requeue(&plan, &outcome)
+        } else {
+            self.ctx.settings.resync_interval.get()
+        };
+        let outcome_done = outcome.done;
         self.announce(redis, &plan, outcome);
-        applied?;
         written?;
+        if !outcome_done {
+            applied?;
+        }
         Ok(due)
     }
 
@@ -289,10 +278,15 @@ impl Operator {
             || self
                 .ctx
                 .rollouts
-                .admit(&o.uid, outdated < o.instances.len())
+                .admit(&o.key, outdated < o.instances.len())
     }
 
-    async fn apply(&self, v: &Validated, o: &Observed, r: &Resources) -> Result<(), Error> {
+    async fn apply(
+        &self,
+        v: &Validated,
+        o: &Observed,
+        credentials: &Credentials,
+    ) -> Result<(), Error> {
         let Resources {
             server_secret,
             connection_secret,
@@ -300,7 +294,7 @@ impl Operator {
             services,
             disruption_budget,
             statefulset,
-        } = r;
+        } = &build::build(v, o, credentials)?;
         let live = &o.objects;
         let service = |s: &Service| {
             live.services

@@ -144,6 +144,7 @@ fn instance(i: &Instance, primary: Option<&Instance>, plan: &Plan) -> InstanceSt
 fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     let f = &p.plan.findings;
     let mut list: Vec<Problem> = Vec::new();
+    list.extend(p.v.problems.iter().cloned());
     list.extend(p.failure.cloned());
     list.extend(p.o.password_problem.clone());
     list.extend(f.risk.clone());

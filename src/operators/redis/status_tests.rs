@@ -1,11 +1,12 @@
 //! The status as users see it.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
 use crate::operators::redis::api::{Mode, RedisSpec};
-use crate::operators::redis::model::{Info, PodState, Server};
+use crate::operators::redis::model::{Claim, Info, PodState, Server};
 use crate::operators::redis::plan::plan;
 use crate::operators::redis::validate::validate;
 
@@ -216,4 +217,45 @@ fn every_reason_says_what_to_do_and_is_written_as_one_word() {
         );
         assert!(meaning.ends_with('.') && !action.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
+    let (mut redis, _) = database(Mode::Replication);
+    redis.spec.storage = Some(crate::operators::redis::api::Storage {
+        size: Quantity("1Gi".into()),
+        ..Default::default()
+    });
+    let claim = Claim {
+        name: "data-db-0".into(),
+        ordinal: 0,
+        uid: "claim".into(),
+        bound: true,
+        class: None,
+        requested: 2 << 30,
+        capacity: 2 << 30,
+        failed: None,
+        adopted: false,
+        owned: false,
+    };
+    let v = validate(
+        &redis,
+        &Observed {
+            claims: vec![claim.clone()],
+            ..Observed::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(v.storage.as_ref().map(|s| s.bytes), Some(2 << 30));
+    let mut o = serving(&v);
+    o.claims = vec![claim];
+    let s = told(&v, &o, now());
+    assert_eq!(condition(&s, READY), ("False", reasons::InvalidSpec));
+    assert_eq!(condition(&s, PRIMARY_AVAILABLE).0, "True");
+    assert!(s.blockers[0].message.contains("spec.storage.size"));
+    o.instances[0].server = Server::Down;
+    assert!(
+        plan(&v, &o, now()).requeue.is_some(),
+        "a lost primary is looked after"
+    );
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
 use super::api::{
     ACCEPT_DATA_LOSS_ANNOTATION, APPROVE_PRIMARY_ANNOTATION, Engine, EvictionPolicy, Mode,
     RESTARTED_AT_ANNOTATION, Redis, RedisSpec, SWITCHOVER_ANNOTATION, Storage,
 };
-use super::model::{Observed, ValidStorage, Validated};
+use super::model::{Observed, Problem, ValidStorage, Validated};
+use super::reasons;
 use crate::k8s::names;
 use crate::k8s::owner;
 use crate::k8s::quantity::Amount;
@@ -126,15 +129,33 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         switchover: annotation(SWITCHOVER_ANNOTATION),
         approved_primary: annotation(APPROVE_PRIMARY_ANNOTATION),
         accept_data_loss: annotation(ACCEPT_DATA_LOSS_ANNOTATION).as_deref() == Some("true"),
+        problems: errors.1.iter().map(|e| problem(redis, e)).collect(),
     })
 }
 
+fn problem(redis: &Redis, error: &FieldError) -> Problem {
+    let name = redis.metadata.name.as_deref().unwrap_or_default();
+    Problem::of(
+        reasons::InvalidSpec,
+        format!("Redis/{name}"),
+        error.to_string(),
+    )
+}
+
+/// Errors that end the validation, and those that leave one field out: the database goes on as it was in that respect.
 #[derive(Default)]
-struct Errors(Vec<FieldError>);
+struct Errors(Vec<FieldError>, Vec<FieldError>);
 
 impl Errors {
     fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.0.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+        });
+    }
+
+    fn leave_out(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.1.push(FieldError {
             field: field.into(),
             message: message.into(),
         });
@@ -255,22 +276,27 @@ fn storage(storage: &Storage, observed: &Observed, errors: &mut Errors) -> Optio
         );
         return None;
     };
-    let bytes = amount.bytes();
-    if let Some(claim) = observed
-        .claims
-        .iter()
-        .find(|c| c.bound && c.capacity > bytes)
-    {
-        errors.add("spec.storage.size", format!("cannot be smaller than the volume of {}, which has {} bytes; a volume can only grow", claim.name, claim.capacity));
-        return None;
-    }
-    Some(ValidStorage {
+    let mut valid = ValidStorage {
         size: storage.size.clone(),
-        bytes,
+        bytes: amount.bytes(),
         class: storage.storage_class_name.clone(),
         when_deleted: storage.when_deleted,
         when_scaled: storage.when_scaled,
-    })
+    };
+    let bound = observed.claims.iter().filter(|c| c.bound);
+    if let Some(largest) = bound
+        .max_by_key(|c| c.capacity)
+        .filter(|c| c.capacity > valid.bytes)
+    {
+        let message = format!(
+            "cannot be smaller than the volume of {}, which has {} bytes; a volume can only grow",
+            largest.name, largest.capacity
+        );
+        errors.leave_out("spec.storage.size", message);
+        valid.bytes = largest.capacity;
+        valid.size = Quantity(largest.capacity.to_string());
+    }
+    Some(valid)
 }
 
 /// The same as the CEL rule that compares with the old object, for objects that got past it.
@@ -321,7 +347,7 @@ fn unresponsive_after(spec: &RedisSpec) -> Duration {
 fn max_memory(spec: &RedisSpec, errors: &mut Errors) -> Option<i64> {
     let limit = spec.resources.as_ref()?.limits.as_ref()?.get("memory")?;
     let Ok(limit) = Amount::parse(&limit.0) else {
-        errors.add(
+        errors.leave_out(
             "spec.resources.limits.memory",
             "must be a quantity such as 1Gi",
         );

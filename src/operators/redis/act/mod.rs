@@ -274,7 +274,7 @@ impl Pass<'_> {
         Ok(self
             .op
             .instances
-            .client(&self.o.uid, &self.instance(pod)?.uid)
+            .client(&self.o.key, &self.instance(pod)?.uid)
             .await?)
     }
 
@@ -368,12 +368,12 @@ impl Pass<'_> {
                         .unwrap_or_default();
                     self.op
                         .instances
-                        .remember(&self.o.uid, uid, directive, Ok(now));
+                        .remember(&self.o.key, uid, directive, Ok(now));
                 }
                 Err(Failure::Command(words)) => {
                     self.op
                         .instances
-                        .remember(&self.o.uid, uid, directive, Err(words))
+                        .remember(&self.o.key, uid, directive, Err(words))
                 }
                 Err(other) => return Err(other.into()),
             }

@@ -53,7 +53,7 @@ impl Pass<'_> {
             }
         }));
         let (written, _) = tokio::join!(self.publish(&published), follow);
-        self.op.instances.poll_now(&self.o.uid, &candidate.uid);
+        self.op.instances.poll_now(&self.o.key, &candidate.uid);
         Ok(written?)
     }
 

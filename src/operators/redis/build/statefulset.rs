@@ -200,8 +200,8 @@ fn container(v: &Validated) -> Container {
             }),
             ..SecurityContext::default()
         }),
-        // A server that loads or synchronises accepts connections, so these never end it. A hanging one in mode Replication is found by
-        // Hera, which compares notes with the other servers before it acts.
+        // A server that loads, synchronises or runs a long script still answers something, so these never end it. One that gives no
+        // answer at all for three minutes is ended; in mode Replication Hera has taken over from it long before.
         startup_probe: Some(Probe {
             period_seconds: Some(1),
             failure_threshold: Some(120),
@@ -212,7 +212,7 @@ fn container(v: &Validated) -> Container {
             failure_threshold: Some(2),
             ..tcp()
         }),
-        liveness_probe: (!v.gated()).then(|| Probe {
+        liveness_probe: Some(Probe {
             exec: Some(ExecAction {
                 command: Some(vec![
                     cli.into(),
@@ -221,7 +221,7 @@ fn container(v: &Validated) -> Container {
                     "ping".into(),
                 ]),
             }),
-            period_seconds: Some(20),
+            period_seconds: Some(30),
             timeout_seconds: Some(10),
             failure_threshold: Some(6),
             ..Probe::default()

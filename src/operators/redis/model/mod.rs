@@ -81,6 +81,8 @@ pub struct Validated {
     pub approved_primary: Option<String>,
     /// The user accepts that a restart loses data.
     pub accept_data_loss: bool,
+    /// Fields that cannot be used and are left out: they must not keep a lost primary from being replaced.
+    pub problems: Vec<Problem>,
 }
 
 /// Volumes of a [`Validated`].

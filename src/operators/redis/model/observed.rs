@@ -17,6 +17,8 @@ use crate::operators::redis::api::RedisStatus;
 pub struct Observed {
     /// Status as it was before this reconcile.
     pub status: RedisStatus,
+    /// `namespace/name` of the `Redis`: what is kept in memory of it is kept under this key.
+    pub key: String,
     /// UID of the `Redis`.
     pub uid: String,
     /// Age of the `Redis`.

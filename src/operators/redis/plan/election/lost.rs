@@ -149,6 +149,20 @@ impl<'a> Electorate<'a> {
                 0.3,
             );
         }
+        if let Some(heard) = self.hears_a_stranger() {
+            let message = format!(
+                "{lost} is gone, but {} still hears from its address",
+                heard.pod
+            );
+            return wait(
+                Problem::of(
+                    reasons::PrimaryUnreachable,
+                    format!("Pod/{}", heard.pod),
+                    message,
+                ),
+                0.2,
+            );
+        }
         let known = self.o.status.replication_id.as_deref();
         let proven = self
             .eligible()
@@ -161,6 +175,27 @@ impl<'a> Electorate<'a> {
             ),
             None => self.without_proof(&lost, last),
         }
+    }
+
+    /// A replica with a fresh link to an address that no pod has any more: the server of a pod that was deleted by force still runs.
+    fn hears_a_stranger(&self) -> Option<&'a Instance> {
+        let known = |host: &str| {
+            self.o
+                .instances
+                .iter()
+                .any(|i| i.ip.as_deref() == Some(host))
+        };
+        self.o.instances.iter().find(|i| {
+            i.info().is_some_and(|info| {
+                let fresh =
+                    info.link_up && info.last_io_seconds.is_some_and(|s| s < FRESH_LINK_SECONDS);
+                fresh
+                    && info
+                        .primary_host
+                        .as_deref()
+                        .is_some_and(|host| !known(host))
+            })
+        })
     }
 
     /// An instance that was in sync, gives no answer, and may be ahead of those that do.

@@ -545,3 +545,22 @@ pub(super) fn claim(ordinal: i32, adopted: bool) -> super::super::super::model::
         owned: false,
     }
 }
+
+#[test]
+fn a_pod_that_was_deleted_by_force_is_not_replaced_while_its_server_is_heard() {
+    let (v, mut o) = healthy(3);
+    o.instances[0] = Instance {
+        pod: "db-0".into(),
+        ..Instance::default()
+    };
+    assert_eq!(
+        reason(&run(&v, &o)),
+        Some(reasons::PrimaryUnreachable),
+        "the replicas hear from it"
+    );
+    cut_links(&mut o);
+    assert_eq!(
+        decided(&run(&v, &o)),
+        Some((ElectionKind::Failover, "db-1"))
+    );
+}
