@@ -116,13 +116,13 @@ async fn run(ctx: Context, caches: Watched) {
         servers.boxed(),
         referrers.boxed(),
         caches.statefulsets.owners().boxed(),
-        caches.pods.triggers(|pod| named(pod)).boxed(),
+        caches.pods.triggers(named).boxed(),
         caches.services.owners().boxed(),
         caches.config_maps.owners().boxed(),
         caches.secrets.owners().boxed(),
         caches.endpoint_slices.owners().boxed(),
         caches.disruption_budgets.owners().boxed(),
-        caches.claims.triggers(|claim| named(claim)).boxed(),
+        caches.claims.triggers(named).boxed(),
     ]);
     let operator = Operator {
         ctx: ctx.clone(),

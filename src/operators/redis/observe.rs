@@ -229,7 +229,7 @@ impl Operator {
         {
             Ok(None) => observed.missing_storage_class = Some(class),
             Ok(Some(found)) => {
-                observed.expandable = Some(found.allow_volume_expansion == Some(true))
+                observed.expandable = Some(found.allow_volume_expansion == Some(true));
             }
             Err(error) => {
                 // Without the right to read storage classes the API server itself judges each claim.

@@ -94,7 +94,7 @@ impl Controller for Operator {
         let result = if annotated(&redis, RECONCILE_ANNOTATION, "paused") {
             self.paused(&redis, now).await
         } else {
-            self.pass(&redis, now).await
+            Box::pin(self.pass(&redis, now)).await
         };
         match result {
             Err(error) if error.is_conflict() => Ok(SOON),

@@ -1,22 +1,19 @@
 //! Carries the plan out: one step that changes the topology, and the chores. An answer that leaves doubt is not repeated blindly: the next
 //! reconcile observes anew.
 
+mod objects;
 mod primary;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, ResourceExt};
 use secrecy::ExposeSecret;
 
 use super::api::{Election, ElectionKind, Redis};
 use super::build::{self, Published};
-use super::model::{
-    Credentials, Instance, Observed, PORT, Plan, Problem, READINESS_GATE, Step, Validated,
-};
+use super::model::{Credentials, Instance, Observed, PORT, Plan, Problem, Step, Validated};
 use super::{FIELD_MANAGER, Operator, reasons};
 use crate::engines::redis::{self as engine, Address, Failure};
-use crate::k8s::owner::Proof;
-use crate::k8s::{self, apply, conditions, delete, partial};
+use crate::k8s::{self, apply};
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -171,85 +168,14 @@ impl Pass<'_> {
                 reason,
                 why,
             } => {
-                self.confirm().await?;
-                let found = self.pod(pod)?;
-                if found.uid().as_deref() != Some(uid) {
-                    return stale(format!("{pod} was replaced"));
-                }
-                delete::delete(
-                    &self.op.ctx.client,
-                    &*found,
-                    Proof::Labelled {
-                        name: pod,
-                        labels: &build::identity(self.v).selector(),
-                    },
-                    &delete::Options::default(),
-                )
-                .await?;
+                self.delete_pod(pod, uid).await?;
                 outcome.event(*reason == reasons::InstanceUnresponsiveDeleted, reason, why);
                 Ok(())
             }
-            Step::GrowClaim { claim, size } => {
-                let (found, labels) = self.claim(claim)?;
-                partial::claim_size(
-                    &self.op.ctx.client,
-                    FIELD_MANAGER,
-                    found,
-                    Proof::Labelled {
-                        name: claim,
-                        labels: &labels,
-                    },
-                    size,
-                )
-                .await?;
-                Ok(())
-            }
-            Step::OwnClaim { claim, owned } => {
-                let (found, labels) = self.claim(claim)?;
-                let owner = owned.then_some(&self.v.owner);
-                Ok(partial::claim_owner(
-                    &self.op.ctx.client,
-                    FIELD_MANAGER,
-                    found,
-                    Proof::Labelled {
-                        name: claim,
-                        labels: &labels,
-                    },
-                    owner,
-                )
-                .await?)
-            }
-            Step::DeleteClaim { claim, uid, .. } => {
-                self.confirm().await?;
-                let (found, labels) = self.claim(claim)?;
-                if found.uid().as_deref() != Some(uid) {
-                    return stale(format!("{claim} was replaced"));
-                }
-                delete::delete(
-                    &self.op.ctx.client,
-                    found,
-                    Proof::Labelled {
-                        name: claim,
-                        labels: &labels,
-                    },
-                    &delete::Options::default(),
-                )
-                .await?;
-                Ok(())
-            }
-            Step::RecreateStatefulSet(_) => {
-                self.confirm().await?;
-                if let Some(set) = &self.o.objects.statefulset {
-                    delete::delete(
-                        &self.op.ctx.client,
-                        set,
-                        &self.v.owner,
-                        &delete::Options::orphan(),
-                    )
-                    .await?;
-                }
-                Ok(())
-            }
+            Step::GrowClaim { claim, size } => self.grow_claim(claim, size).await,
+            Step::OwnClaim { claim, owned } => self.own_claim(claim, *owned).await,
+            Step::DeleteClaim { claim, uid, .. } => self.delete_claim(claim, uid).await,
+            Step::RecreateStatefulSet(_) => self.recreate_statefulset().await,
         }
     }
 
@@ -276,31 +202,6 @@ impl Pass<'_> {
             .instances
             .client(&self.o.key, &self.instance(pod)?.uid)
             .await?)
-    }
-
-    fn pod(&self, name: &str) -> Result<std::sync::Arc<Pod>, Undone> {
-        self.op
-            .caches
-            .pods
-            .get(&self.v.namespace, name)
-            .ok_or_else(|| Undone::Stale(format!("{name} is gone")))
-    }
-
-    fn claim(
-        &self,
-        name: &str,
-    ) -> Result<
-        (
-            &PersistentVolumeClaim,
-            std::collections::BTreeMap<String, String>,
-        ),
-        Undone,
-    > {
-        let found = self.o.objects.claims.iter().find(|c| c.name_any() == name);
-        Ok((
-            found.ok_or_else(|| Undone::Stale(format!("{name} is gone")))?,
-            build::identity(self.v).selector(),
-        ))
     }
 
     /// Reads the `Redis` from the API server itself, not from a cache, before an act that cannot be undone: it must be the same object
@@ -373,40 +274,11 @@ impl Pass<'_> {
                 Err(Failure::Command(words)) => {
                     self.op
                         .instances
-                        .remember(&self.o.key, uid, directive, Err(words))
+                        .remember(&self.o.key, uid, directive, Err(words));
                 }
                 Err(other) => return Err(other.into()),
             }
         }
-        Ok(())
-    }
-
-    async fn gate(&self, pod: &str, ready: bool) -> Result<(), Undone> {
-        let found = self.pod(pod)?;
-        let (reason, message) = if ready {
-            ("InSync", "it is the primary or in sync with it")
-        } else {
-            ("NotInSync", "it is not in sync with the primary")
-        };
-        let condition = partial::PodCondition {
-            type_: READINESS_GATE,
-            status: conditions::ConditionStatus::from(ready),
-            reason,
-            message,
-            now: jiff::Timestamp::now(),
-        };
-        let labels = build::identity(self.v).selector();
-        partial::pod_condition(
-            &self.op.ctx.client,
-            FIELD_MANAGER,
-            &found,
-            Proof::Labelled {
-                name: pod,
-                labels: &labels,
-            },
-            condition,
-        )
-        .await?;
         Ok(())
     }
 }

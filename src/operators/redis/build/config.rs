@@ -60,11 +60,12 @@ fn redis_conf(v: &Validated) -> String {
 
 /// Hash of what needs a restart: only the user's directives that the server does not take while it runs.
 pub fn restart_hash(v: &Validated) -> String {
-    let lines: String = v
+    let restarting = v
         .config
         .iter()
-        .filter(|(name, _)| directives::needs_restart(name))
-        .map(|(name, value)| format!("{name} {value}\n"))
+        .filter(|(name, _)| directives::needs_restart(name));
+    let lines: String = restarting
+        .map(|(name, value)| directives::line(name, value) + "\n")
         .collect();
     Sha256::digest(lines.as_bytes())
         .iter()

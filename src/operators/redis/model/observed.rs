@@ -75,7 +75,8 @@ pub struct Objects {
     pub claims: Vec<PersistentVolumeClaim>,
 }
 
-/// One pod with its server.
+/// One pod with its server. Each flag is a fact of its own that Kubernetes reports.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, Default)]
 pub struct Instance {
     /// Name of the pod.

@@ -46,7 +46,7 @@ fn problem(i: &Instance) -> Option<Problem> {
             pod,
             format!("the server of {} ended: {words}", i.pod),
         )),
-        PodState::Running => server(i, pod),
+        PodState::Running => server(i, &pod),
     }
 }
 
@@ -68,8 +68,8 @@ fn waiting(i: &Instance, pod: String, reason: &str, words: &str) -> Problem {
     )
 }
 
-fn server(i: &Instance, pod: String) -> Option<Problem> {
-    let found = |reason, message: String| Some(Problem::of(reason, pod.clone(), message));
+fn server(i: &Instance, pod: &str) -> Option<Problem> {
+    let found = |reason, message: String| Some(Problem::of(reason, pod, message));
     match &i.server {
         Server::Up(_) | Server::Busy | Server::Loading => None,
         Server::Down => found(

@@ -207,17 +207,16 @@ fn wanted_hand_over(
         }
         _ => successor(v, o, primary),
     };
-    match to {
-        Some(to) => plan.propose(hand_over(o, primary, to, now, why)),
-        None => {
-            let message = format!("{why}, but no replica is in sync to take over");
-            plan.findings.progress = Some(Problem::of(
-                reasons::HandingOver,
-                format!("Pod/{}", primary.pod),
-                message,
-            ));
-            plan.again(Duration::from_secs(1));
-        }
+    if let Some(to) = to {
+        plan.propose(hand_over(o, primary, to, now, why));
+    } else {
+        let message = format!("{why}, but no replica is in sync to take over");
+        plan.findings.progress = Some(Problem::of(
+            reasons::HandingOver,
+            format!("Pod/{}", primary.pod),
+            message,
+        ));
+        plan.again(Duration::from_secs(1));
     }
 }
 

@@ -19,7 +19,7 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
     plan.rolling = true;
     let names: Vec<&str> = outdated.iter().map(|i| i.pod.as_str()).collect();
     let mut progress = |reason, message: String| {
-        plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message))
+        plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message));
     };
     if let Some(unsettled) = members(v, o).find(|i| !settled(v, i, primary)) {
         progress(

@@ -71,54 +71,53 @@ impl<'a> Electorate<'a> {
             live.iter()
                 .find(|i| i.pod == e.candidate && i.uid == e.candidate_uid)
         });
-        let keep = match recorded {
-            Some(keep) => *keep,
-            None => {
-                let mut adoptable = live
-                    .iter()
-                    .filter(|i| self.election().is_none_or(|e| self.may_adopt(i, e)));
-                match (adoptable.next(), adoptable.next()) {
-                    (Some(one), None) => return self.one_primary(one),
-                    _ => {
-                        return match self.approved() {
-                            Some(approved) => self.elect(
-                                ElectionKind::Failover,
-                                approved,
-                                format!("{} was approved by annotation", approved.pod),
-                            ),
-                            None => self.no_proof(live),
-                        };
-                    }
+        let keep = if let Some(keep) = recorded {
+            *keep
+        } else {
+            let mut adoptable = live
+                .iter()
+                .filter(|i| self.election().is_none_or(|e| self.may_adopt(i, e)));
+            match (adoptable.next(), adoptable.next()) {
+                (Some(one), None) => return self.one_primary(one),
+                _ => {
+                    return match self.approved() {
+                        Some(approved) => self.elect(
+                            ElectionKind::Failover,
+                            approved,
+                            format!("{} was approved by annotation", approved.pod),
+                        ),
+                        None => self.no_proof(live),
+                    };
                 }
             }
         };
         let others = live.iter().filter(|i| i.pod != keep.pod);
-        if keys(keep) == 0 {
-            if let Some(full) = others.clone().find(|i| keys(i) > 0 && !related(i, keep)) {
-                if let Some(approved) = self.approved() {
-                    return self.elect(
-                        ElectionKind::Failover,
-                        approved,
-                        format!("{} was approved by annotation", approved.pod),
-                    );
-                }
-                let risk = Problem::of(
-                    reasons::EmptyPrimary,
-                    format!("Pod/{}", full.pod),
-                    format!(
-                        "{} is empty while {} holds {} keys of another history",
-                        keep.pod,
-                        full.pod,
-                        keys(full)
-                    ),
+        if keys(keep) == 0
+            && let Some(full) = others.clone().find(|i| keys(i) > 0 && !related(i, keep))
+        {
+            if let Some(approved) = self.approved() {
+                return self.elect(
+                    ElectionKind::Failover,
+                    approved,
+                    format!("{} was approved by annotation", approved.pod),
                 );
-                return Verdict {
-                    primary: Some(keep),
-                    risk: Some(risk),
-                    requeue: Some(Duration::from_secs(5)),
-                    ..Verdict::default()
-                };
             }
+            let risk = Problem::of(
+                reasons::EmptyPrimary,
+                format!("Pod/{}", full.pod),
+                format!(
+                    "{} is empty while {} holds {} keys of another history",
+                    keep.pod,
+                    full.pod,
+                    keys(full)
+                ),
+            );
+            return Verdict {
+                primary: Some(keep),
+                risk: Some(risk),
+                requeue: Some(Duration::from_secs(5)),
+                ..Verdict::default()
+            };
         }
         if let Some(open) = self
             .election()

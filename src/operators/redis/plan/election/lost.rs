@@ -23,7 +23,7 @@ impl<'a> Electorate<'a> {
         };
         if !election.completed && election.kind != ElectionKind::HandOver {
             if self.chosen_still_runs(election) {
-                return self.promote(election);
+                return Self::promote(election);
             }
             let chosen = self.find(&election.candidate, &election.candidate_uid);
             if let Some(Server::Silent(silence)) = chosen.map(|c| &c.server)
@@ -55,7 +55,7 @@ impl<'a> Electorate<'a> {
             .is_some_and(|i| i.run_id == election.run_id && !i.loading)
     }
 
-    pub(super) fn promote(&self, election: &Election) -> Verdict<'a> {
+    pub(super) fn promote(election: &Election) -> Verdict<'a> {
         Verdict {
             step: Some(Step::Promote(election.clone())),
             problem: Some(Problem::of(
@@ -83,7 +83,6 @@ impl<'a> Electorate<'a> {
             })
         };
         match &last.server {
-            Server::Up(_) | Server::Loading => None,
             Server::Busy => keep(
                 reasons::PrimaryBusy,
                 format!("{} answers BUSY", last.pod),
@@ -110,7 +109,7 @@ impl<'a> Electorate<'a> {
                 format!("{} does not answer", last.pod),
                 0.5,
             ),
-            Server::Silent(_) | Server::Down => None,
+            Server::Silent(_) | Server::Down | Server::Up(_) | Server::Loading => None,
         }
     }
 
@@ -133,8 +132,8 @@ impl<'a> Electorate<'a> {
         })
     }
 
-    fn fail_over(&self, election: &Election, last: Option<&'a Instance>) -> Verdict<'a> {
-        let lost = last.map_or_else(|| election.candidate.clone(), |l| l.pod.clone());
+    fn fail_over(&self, election: &Election, former: Option<&'a Instance>) -> Verdict<'a> {
+        let lost = former.map_or_else(|| election.candidate.clone(), |l| l.pod.clone());
         if let Some(missing) = self.missing_ahead(&lost) {
             let message = format!(
                 "{lost} is lost, and {} that was in sync does not answer",
@@ -173,7 +172,7 @@ impl<'a> Electorate<'a> {
                 chosen,
                 format!("{lost} is lost; {} has the most of its data", chosen.pod),
             ),
-            None => self.without_proof(&lost, last),
+            None => self.without_proof(&lost, former),
         }
     }
 
@@ -214,7 +213,7 @@ impl<'a> Electorate<'a> {
     }
 
     /// No instance continues the known history: all restarted, or the history was lost.
-    fn without_proof(&self, lost: &str, last: Option<&'a Instance>) -> Verdict<'a> {
+    fn without_proof(&self, lost: &str, former: Option<&'a Instance>) -> Verdict<'a> {
         if let Some(approved) = self.approved() {
             return self.elect(
                 ElectionKind::Failover,
@@ -222,9 +221,9 @@ impl<'a> Electorate<'a> {
                 format!("{} was approved by annotation", approved.pod),
             );
         }
-        let last = last.or_else(|| self.named(lost));
+        let former = former.or_else(|| self.named(lost));
         let others_have_data = self.eligible().any(|i| i.pod != lost && keys(i) > 0);
-        match last {
+        match former {
             // The volume of the last primary holds the newest data there is, once it is loaded.
             Some(l)
                 if self.v.storage.is_some()
@@ -252,9 +251,11 @@ impl<'a> Electorate<'a> {
             Some(Instance {
                 server: Server::Silent(_),
                 ..
-            }) => return self.awaited(lost),
-            last if self.v.storage.is_some() && last.is_none_or(|l| l.info().is_none()) => {
-                return self.awaited(lost);
+            }) => return Self::awaited(lost),
+            None | Some(_)
+                if self.v.storage.is_some() && former.is_none_or(|l| l.info().is_none()) =>
+            {
+                return Self::awaited(lost);
             }
             _ => {}
         }
@@ -273,10 +274,10 @@ impl<'a> Electorate<'a> {
                 1.0,
             );
         }
-        self.from_what_is_left(lost)
+        self.elect_from_what_is_left(lost)
     }
 
-    fn awaited(&self, lost: &str) -> Verdict<'a> {
+    fn awaited(lost: &str) -> Verdict<'a> {
         let message = format!(
             "{lost} has the newest data and does not answer; no other instance continues its history"
         );
@@ -288,7 +289,7 @@ impl<'a> Electorate<'a> {
     }
 
     /// The data of the last primary is gone for certain.
-    fn from_what_is_left(&self, lost: &str) -> Verdict<'a> {
+    fn elect_from_what_is_left(&self, lost: &str) -> Verdict<'a> {
         let with_data: Vec<&Instance> = self.eligible().filter(|i| keys(i) > 0).collect();
         match with_data.split_first() {
             Some((first, rest)) if rest.iter().all(|i| related(i, first)) => {
@@ -357,25 +358,24 @@ impl<'a> Electorate<'a> {
                 .iter()
                 .any(|c| c.adopted && c.ordinal == i.ordinal)
         };
-        if self.o.claims.iter().any(|c| c.adopted) {
-            if let Some(missing) = self
+        if self.o.claims.iter().any(|c| c.adopted)
+            && let Some(missing) = self
                 .o
                 .instances
                 .iter()
                 .find(|i| adopted(i) && i.info().is_none_or(|info| info.loading))
-            {
-                return wait(
-                    Problem::of(
-                        reasons::WaitingForInstance,
-                        format!("Pod/{}", missing.pod),
-                        format!(
-                            "the volume of {} existed before and may hold data",
-                            missing.pod
-                        ),
+        {
+            return wait(
+                Problem::of(
+                    reasons::WaitingForInstance,
+                    format!("Pod/{}", missing.pod),
+                    format!(
+                        "the volume of {} existed before and may hold data",
+                        missing.pod
                     ),
-                    1.0,
-                );
-            }
+                ),
+                1.0,
+            );
         }
         match self
             .eligible()

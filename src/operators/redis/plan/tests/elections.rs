@@ -1,6 +1,7 @@
 //! Failover, adoption, bootstrap, hand-over.
 
 use super::*;
+use crate::operators::redis::model::Findings;
 
 #[test]
 fn a_healthy_database_is_left_alone() {
@@ -9,7 +10,7 @@ fn a_healthy_database_is_left_alone() {
     assert_eq!((p.step, p.chores, p.requeue), (None, vec![], None));
     assert_eq!(p.primary.as_deref(), Some("db-0"));
     assert_eq!(p.readers, ["db-1", "db-2"]);
-    assert_eq!(p.findings, Default::default());
+    assert_eq!(p.findings, Findings::default());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn the_next_pod_waits_until_all_are_ready_and_in_sync() {
         ("it synchronises", |o| info(o, 2).sync_in_progress = true),
         ("it is not ready", |o| o.instances[2].pod_ready = false),
         ("it does not answer", |o| {
-            o.instances[2].server = Server::Silent(Duration::from_secs(2))
+            o.instances[2].server = Server::Silent(Duration::from_secs(2));
         }),
         ("it is going", |o| o.instances[2].terminating = true),
     ];

@@ -1,0 +1,134 @@
+//! Steps on pods, claims and the StatefulSet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::ResourceExt;
+
+use super::{Pass, Undone, stale};
+use crate::k8s::owner::Proof;
+use crate::k8s::{conditions, delete, partial};
+use crate::operators::redis::model::READINESS_GATE;
+use crate::operators::redis::{FIELD_MANAGER, build};
+
+impl Pass<'_> {
+    fn pod(&self, name: &str) -> Result<Arc<Pod>, Undone> {
+        self.op
+            .caches
+            .pods
+            .get(&self.v.namespace, name)
+            .ok_or_else(|| Undone::Stale(format!("{name} is gone")))
+    }
+
+    fn claim(
+        &self,
+        name: &str,
+    ) -> Result<(&PersistentVolumeClaim, BTreeMap<String, String>), Undone> {
+        let found = self.o.objects.claims.iter().find(|c| c.name_any() == name);
+        Ok((
+            found.ok_or_else(|| Undone::Stale(format!("{name} is gone")))?,
+            build::identity(self.v).selector(),
+        ))
+    }
+
+    pub(super) async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Undone> {
+        self.confirm().await?;
+        let found = self.pod(name)?;
+        if found.uid().as_deref() != Some(uid) {
+            return stale(format!("{name} was replaced"));
+        }
+        let labels = &build::identity(self.v).selector();
+        let proof = Proof::Labelled { name, labels };
+        delete::delete(
+            &self.op.ctx.client,
+            &*found,
+            proof,
+            &delete::Options::default(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn grow_claim(&self, name: &str, size: &Quantity) -> Result<(), Undone> {
+        let (found, labels) = self.claim(name)?;
+        let proof = Proof::Labelled {
+            name,
+            labels: &labels,
+        };
+        partial::claim_size(&self.op.ctx.client, FIELD_MANAGER, found, proof, size).await?;
+        Ok(())
+    }
+
+    pub(super) async fn own_claim(&self, name: &str, owned: bool) -> Result<(), Undone> {
+        let (found, labels) = self.claim(name)?;
+        let proof = Proof::Labelled {
+            name,
+            labels: &labels,
+        };
+        let reference = owned.then_some(&self.v.owner);
+        Ok(
+            partial::claim_owner(&self.op.ctx.client, FIELD_MANAGER, found, proof, reference)
+                .await?,
+        )
+    }
+
+    pub(super) async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Undone> {
+        self.confirm().await?;
+        let (found, labels) = self.claim(name)?;
+        if found.uid().as_deref() != Some(uid) {
+            return stale(format!("{name} was replaced"));
+        }
+        let proof = Proof::Labelled {
+            name,
+            labels: &labels,
+        };
+        delete::delete(
+            &self.op.ctx.client,
+            found,
+            proof,
+            &delete::Options::default(),
+        )
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn recreate_statefulset(&self) -> Result<(), Undone> {
+        self.confirm().await?;
+        if let Some(set) = &self.o.objects.statefulset {
+            let options = delete::Options::orphan();
+            delete::delete(&self.op.ctx.client, set, &self.v.owner, &options).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn gate(&self, pod: &str, ready: bool) -> Result<(), Undone> {
+        let found = self.pod(pod)?;
+        let (reason, message) = if ready {
+            ("InSync", "it is the primary or in sync with it")
+        } else {
+            ("NotInSync", "it is not in sync with the primary")
+        };
+        let condition = partial::PodCondition {
+            type_: READINESS_GATE,
+            status: conditions::ConditionStatus::from(ready),
+            reason,
+            message,
+            now: jiff::Timestamp::now(),
+        };
+        let labels = build::identity(self.v).selector();
+        partial::pod_condition(
+            &self.op.ctx.client,
+            FIELD_MANAGER,
+            &found,
+            Proof::Labelled {
+                name: pod,
+                labels: &labels,
+            },
+            condition,
+        )
+        .await?;
+        Ok(())
+    }
+}
