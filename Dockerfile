@@ -2,6 +2,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /hera
 COPY . .
+ARG HERA_COMMIT=unknown
 # With --target, the flags are for the program alone, not for what runs during the build.
 RUN host=$(rustc --version --verbose | sed -n 's/^host: //p') \
     && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin hera --target "$host" \

@@ -74,7 +74,7 @@ image: ## Build an image archive without a container engine, and load it into th
 	hack/image.sh
 
 docker-build: ## Build the image IMAGE with Docker
-	docker build --tag $(IMAGE) .
+	docker build --tag $(IMAGE) --build-arg HERA_COMMIT="$$(git rev-parse --short HEAD)" .
 
 ##@ Deploy
 

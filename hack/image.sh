@@ -8,6 +8,9 @@ target=${CARGO_TARGET_DIR:-target}
 host=$(rustc --version --verbose | sed -n 's/^host: //p')
 version=$(sed -n 's/^version = "\(.*\)"/\1/p;/^version/q' Cargo.toml)
 
+HERA_COMMIT=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+export HERA_COMMIT
+
 # With --target, the flags are for the program alone, not for what runs during the build.
 RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin hera --target "$host"
 
