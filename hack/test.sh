@@ -19,7 +19,7 @@ cd "$(dirname "$0")/.."
 (($#)) || set -- lint unit packaging engine api cluster e2e
 layers=("$@")
 logs=${CARGO_TARGET_DIR:-target}/test-logs
-mkdir -p "$logs"
+rm -rf "$logs" && mkdir -p "$logs"
 ignored=()
 if [[ ${HERA_TEST_LONG:-} == 1 ]]; then
   ignored=(--include-ignored)
@@ -114,6 +114,7 @@ finish() {
   fi
   [[ ! $ours ]] || tests/cluster/cluster down
   echo
+  grep -h '^test .* FAILED$' "$logs"/*.log || true
   echo "$passed passed, $failed failed"
   exit $((status ? status : failed > 0))
 }
