@@ -163,6 +163,11 @@ fn run(settings: Settings) -> Result<(), Error> {
         .build()
         .map_err(Error::Runtime)?;
     let result = runtime.block_on(manager::run(settings, operators::registry(), log_filter));
+    match &result {
+        // The one line on standard error says it all.
+        Ok(()) | Err(manager::Error::Settings(_)) => {}
+        Err(error) => tracing::error!(%error, "hera ends"),
+    }
     // What still runs must not go on for one step more: the Lease may be somebody else's.
     runtime.shutdown_background();
     Ok(result?)

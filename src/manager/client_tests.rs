@@ -82,10 +82,10 @@ async fn a_call_without_an_answer_ends() {
     for server in [Server::Hangs, Server::HangsInBody] {
         let (client, metrics) = client(server, 4);
         let started = tokio::time::Instant::now();
-        let error = Api::<Pod>::all(client)
-            .list(&ListParams::default())
-            .await
-            .unwrap_err();
+        let api = Api::<Pod>::all(client);
+        let params = ListParams::default();
+        let answer = tokio::time::timeout(Duration::from_secs(3600), api.list(&params)).await;
+        let error = answer.expect("an end").unwrap_err();
         assert!(is_timeout(&error), "{error:?}");
         assert_eq!(started.elapsed().as_secs(), 10);
         assert_eq!(metrics.requests_in_flight.get(), 0);

@@ -267,7 +267,8 @@ impl<C: Controller> Runner<C> {
                 controller = C::NAME,
                 kind = %C::Kind::kind(&()),
                 namespace = reference.namespace.as_deref().unwrap_or_default(),
-                name = reference.name,
+                // Not `name`: in JSON that is the name of the span.
+                object = reference.name,
                 generation,
             );
             let work = Arc::clone(&self).attempt(object, reference, generation);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
 use crate::settings::LogFormat;
@@ -94,12 +95,7 @@ pub fn start(format: LogFormat, directives: &str) -> Result<LogFilter, FilterErr
         message,
     })?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines: Box<dyn Layer<_> + Send + Sync> = match format {
-        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false)),
-        LogFormat::Text => Box::new(lines),
-    };
-    let subscriber = Registry::default().with(lines.with_filter(filter));
+    let subscriber = Registry::default().with(lines(format, std::io::stderr).with_filter(filter));
     if subscriber.try_init().is_err() {
         tracing::debug!("a log is there already");
     }
@@ -116,6 +112,17 @@ pub fn start(format: LogFormat, directives: &str) -> Result<LogFilter, FilterErr
         current: Arc::new(Mutex::new(directives.to_owned())),
         apply,
     })
+}
+
+fn lines<W>(format: LogFormat, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        LogFormat::Json => Box::new(lines.json().flatten_event(true).with_span_list(false)),
+        LogFormat::Text => Box::new(lines),
+    }
 }
 
 /// The message of a panic.
@@ -144,5 +151,38 @@ mod tests {
         assert!(text("info").contains("kube_client::client=off"));
         assert!(!text("kube_client::client=debug").contains("off"));
         assert!(text("").contains("info"));
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_carries_the_fields_of_its_span() {
+        let written = Lines::default();
+        let writer = written.clone();
+        let subscriber = Registry::default().with(lines(LogFormat::Json, move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let _span =
+                tracing::info_span!("reconcile", controller = "redis", object = "a").entered();
+            tracing::warn!(reason = "AsTold", "reconcile failed");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "reconcile failed");
+        assert_eq!(line["reason"], "AsTold");
+        assert_eq!(line["span"]["object"], "a");
+        assert_eq!(line["span"]["name"], "reconcile");
     }
 }
