@@ -1,0 +1,12 @@
+//! What the tests are made of.
+
+pub mod cluster;
+pub mod database;
+pub mod diagnosis;
+pub mod faults;
+pub mod hera;
+pub mod scenario;
+pub mod server;
+pub mod wait;
+pub mod witness;
+pub mod writer;
