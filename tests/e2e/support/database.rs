@@ -150,7 +150,12 @@ impl Database {
             .ok_or_else(|| format!("there is no condition {type_} yet"))?;
         ensure(
             found.observed_generation == redis.metadata.generation,
-            || format!("{type_} is about generation {:?}", found.observed_generation),
+            || {
+                format!(
+                    "{type_} is about generation {:?}",
+                    found.observed_generation
+                )
+            },
         )?;
         Ok(found)
     }
@@ -233,10 +238,15 @@ impl Database {
     /// Waits until a pod is Ready.
     pub async fn pod_ready(&self, name: &str) {
         until(&format!("{name} is Ready"), SOON, || async {
-            let pod = self.api::<Pod>().get(name).await.map_err(|e| e.to_string())?;
-            ensure(is_ready(&pod) && pod.metadata.deletion_timestamp.is_none(), || {
-                "it is not".to_owned()
-            })
+            let pod = self
+                .api::<Pod>()
+                .get(name)
+                .await
+                .map_err(|e| e.to_string())?;
+            ensure(
+                is_ready(&pod) && pod.metadata.deletion_timestamp.is_none(),
+                || "it is not".to_owned(),
+            )
         })
         .await;
     }
@@ -308,29 +318,41 @@ impl Database {
 
     /// Exactly one server is a primary, it is the one of the status, and the Services lead to it and to the others.
     pub async fn one_primary(&self) -> String {
-        until("exactly one primary, and Services that lead to it", SOON, || async {
-            let status = self.status().await;
-            let primary = status.primary.clone().ok_or("the status names none")?;
-            let mut replicas = Vec::new();
-            for pod in self.pods().await.into_keys() {
-                let role = self.server(&pod).await.role().await?;
-                let right = (role == "master") == (pod == primary);
-                ensure(right, || format!("{pod} is {role}, the primary is {primary}"))?;
-                if pod != primary {
-                    replicas.push(pod);
+        until(
+            "exactly one primary, and Services that lead to it",
+            SOON,
+            || async {
+                let status = self.status().await;
+                let primary = status.primary.clone().ok_or("the status names none")?;
+                let mut replicas = Vec::new();
+                for pod in self.pods().await.into_keys() {
+                    let role = self.server(&pod).await.role().await?;
+                    let right = (role == "master") == (pod == primary);
+                    ensure(right, || {
+                        format!("{pod} is {role}, the primary is {primary}")
+                    })?;
+                    if pod != primary {
+                        replicas.push(pod);
+                    }
                 }
-            }
-            let led = self.endpoints(&self.name).await;
-            ensure(led == [primary.clone()], || {
-                format!("the Service leads to {led:?}, the primary is {primary}")
-            })?;
-            let readers = self.endpoints(&format!("{}-replicas", self.name)).await;
-            let wanted = if replicas.is_empty() { vec![primary.clone()] } else { replicas };
-            ensure(readers == wanted, || {
-                format!("the replicas' Service leads to {readers:?}, the replicas are {wanted:?}")
-            })?;
-            Ok(primary)
-        })
+                let led = self.endpoints(&self.name).await;
+                ensure(led == [primary.clone()], || {
+                    format!("the Service leads to {led:?}, the primary is {primary}")
+                })?;
+                let readers = self.endpoints(&format!("{}-replicas", self.name)).await;
+                let wanted = if replicas.is_empty() {
+                    vec![primary.clone()]
+                } else {
+                    replicas
+                };
+                ensure(readers == wanted, || {
+                    format!(
+                        "the replicas' Service leads to {readers:?}, the replicas are {wanted:?}"
+                    )
+                })?;
+                Ok(primary)
+            },
+        )
         .await
     }
 

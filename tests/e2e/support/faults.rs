@@ -16,10 +16,18 @@ pub fn killable() -> Value {
 
 /// Sends a signal to the server of a pod. The spec must be [`killable`].
 pub async fn signal(database: &Database, pod: &str, signal: &str) {
+    try_signal(database, pod, signal)
+        .await
+        .expect("the signal is sent");
+}
+
+/// The same, where the server may be gone.
+pub async fn try_signal(database: &Database, pod: &str, signal: &str) -> Result<String, String> {
     let command = format!("kill -{signal} $(pgrep -o 'redis-server|valkey-server')");
+    let namespace = &database.namespace;
     kubectl(&[
         "--namespace",
-        &database.namespace,
+        namespace,
         "exec",
         pod,
         "--container=redis",
@@ -29,7 +37,6 @@ pub async fn signal(database: &Database, pod: &str, signal: &str) {
         &command,
     ])
     .await
-    .expect("the signal is sent");
 }
 
 /// Deletes a pod.

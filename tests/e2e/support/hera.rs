@@ -112,7 +112,8 @@ fn watch_over() {
 
 /// The pods of the release that are not being deleted.
 pub async fn pods(client: &Client) -> Vec<Pod> {
-    let selector = format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=manager");
+    let selector =
+        format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=manager");
     Api::<Pod>::namespaced(client.clone(), NAMESPACE)
         .list(&ListParams::default().labels(&selector))
         .await
@@ -164,7 +165,8 @@ pub async fn scale(client: &Client, replicas: i32) {
 /// Waits until there are so many pods, all ready, none ending, and one leads.
 pub async fn settled(client: &Client, replicas: i32) {
     until("Hera's pods are ready", SOON * 2, || async {
-        let selector = format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=manager");
+        let selector =
+            format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=manager");
         let all = Api::<Pod>::namespaced(client.clone(), NAMESPACE)
             .list(&ListParams::default().labels(&selector))
             .await
