@@ -5,6 +5,7 @@ pub mod database;
 pub mod diagnosis;
 pub mod faults;
 pub mod hera;
+pub mod replacements;
 pub mod scenario;
 pub mod server;
 pub mod wait;
