@@ -54,6 +54,8 @@ impl Operator {
             .collect();
         observed.claims.sort_by_key(|c| c.ordinal);
         observed.instances = self.pods(redis, &observed, now);
+        let statefulset = observed.objects.statefulset.as_ref();
+        observed.settling = statefulset.is_some_and(|s| update_revision(s).is_none());
         if let Some(credentials) = credentials {
             self.ask_servers(redis, &mut observed, credentials).await;
         }

@@ -46,6 +46,7 @@ mod list {
         RollingUpdate = "Pods are replaced one by one.", "Wait.";
         RollWaiting = "A change needs restarts and waits until all instances are in sync.", "Look at the instances that are not ready.";
         RolloutBudgetExhausted = "Other databases restart pods at the moment.", "Wait, or raise the rollout budget of the manager.";
+        Applying = "A change was written, and Kubernetes has not taken it up yet.", "Wait.";
         Settled = "Nothing is in progress.", "Nothing.";
         Scaling = "Pods are added or removed.", "Wait.";
         ConfigVerified = "Every directive of spec.config is in effect on every instance that answers.", "Nothing.";

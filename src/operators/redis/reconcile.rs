@@ -184,8 +184,10 @@ impl Operator {
         };
         let applied = match &credentials {
             Some(credentials) if !dry => self.apply(&v, &observed, credentials).await,
-            _ => Ok(()),
+            _ => Ok(false),
         };
+        // Until the change is seen no pod counts as outdated, and the database would look ready for the new spec.
+        observed.settling |= matches!(applied, Ok(true));
         observed.may_roll = dry || self.may_roll(&observed);
         let plan = plan::plan(&v, &observed, now);
         if !plan.rolling {
@@ -281,12 +283,13 @@ impl Operator {
                 .admit(&o.key, outdated < o.instances.len())
     }
 
+    /// Applies the objects, and says whether the StatefulSet was changed.
     async fn apply(
         &self,
         v: &Validated,
         o: &Observed,
         credentials: &Credentials,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Resources {
             server_secret,
             connection_secret,
@@ -313,7 +316,7 @@ impl Operator {
         if let Some(budget) = disruption_budget {
             first.push(Item::new(budget, live.disruption_budget.as_ref())?);
         }
-        apply::apply_groups(
+        let summary = apply::apply_groups(
             &self.ctx.client,
             FIELD_MANAGER,
             vec![
@@ -322,6 +325,10 @@ impl Operator {
             ],
         )
         .await?;
+        let changed = summary
+            .applied
+            .iter()
+            .any(|(kind, _)| kind == "StatefulSet");
         for orphan in delete::orphans(services, &live.services) {
             delete::delete(
                 &self.ctx.client,
@@ -340,7 +347,7 @@ impl Operator {
             )
             .await?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     async fn refuse(

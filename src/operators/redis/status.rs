@@ -163,6 +163,13 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
             format!("{ready} of {} instances serve", p.v.replicas),
         ));
     }
+    if list.is_empty() && p.o.settling {
+        list.push(Problem::of(
+            reasons::Applying,
+            format!("StatefulSet/{}", p.v.name),
+            "the StatefulSet was changed; its pods are looked at next",
+        ));
+    }
     if list.is_empty()
         && p.o
             .instances
@@ -193,16 +200,20 @@ fn blocker(problem: &Problem, old: &RedisStatus, now: Timestamp) -> Blocker {
     }
 }
 
-/// While pods are replaced on purpose, what follows from that is not the news.
+/// While pods are replaced on purpose, what follows from that is not the news; nor is it that nothing serves when it is known why.
 fn headline<'a>(p: &'a Picture<'_>, problems: &'a [Problem]) -> Option<&'a Problem> {
+    let cause_is_known = problems
+        .iter()
+        .any(|problem| problem.reason != reasons::NoPrimary && !in_progress(problem.reason));
     let side_effect = |problem: &&Problem| {
-        p.plan.rolling
+        let of_a_roll = p.plan.rolling
             && [
                 reasons::PodStarting,
                 reasons::PodNotCreated,
                 reasons::ReplicasBehind,
             ]
-            .contains(&problem.reason)
+            .contains(&problem.reason);
+        of_a_roll || (cause_is_known && problem.reason == reasons::NoPrimary)
     };
     problems
         .iter()
@@ -308,6 +319,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
 fn in_progress(reason: &str) -> bool {
     [
         reasons::Creating,
+        reasons::Applying,
         reasons::Scaling,
         reasons::FailingOver,
         reasons::HandingOver,

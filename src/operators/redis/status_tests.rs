@@ -180,6 +180,36 @@ fn a_missing_password_is_told_before_anything_that_follows_from_it() {
 }
 
 #[test]
+fn it_is_not_ready_while_a_change_of_the_statefulset_is_not_taken_up() {
+    let (_, v) = database(Mode::Replication);
+    let o = Observed {
+        settling: true,
+        ..serving(&v)
+    };
+    let s = told(&v, &o, now());
+    assert_eq!(condition(&s, READY), ("False", reasons::Applying));
+    assert_eq!(condition(&s, PROGRESSING), ("True", reasons::Applying));
+}
+
+#[test]
+fn the_cause_is_told_before_the_primary_that_is_missing() {
+    let (_, v) = database(Mode::Replication);
+    let mut o = serving(&v);
+    o.status.election = None;
+    o.instances[0].server = Server::Down;
+    o.instances[0].pod_state = PodState::Missing;
+    let s = told(&v, &o, now());
+    assert_eq!(condition(&s, READY), ("False", reasons::NoPrimary));
+    o.instances[0].pod_state = PodState::Unscheduled(Some("no node".into()));
+    let s = told(&v, &o, now());
+    assert_eq!(condition(&s, READY), ("False", reasons::PodUnschedulable));
+    assert_eq!(
+        condition(&s, PRIMARY_AVAILABLE),
+        ("False", reasons::NoPrimary)
+    );
+}
+
+#[test]
 fn a_refused_spec_keeps_what_is_known_of_the_servers() {
     let (redis, v) = database(Mode::Replication);
     let mut o = serving(&v);

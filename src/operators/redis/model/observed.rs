@@ -37,6 +37,8 @@ pub struct Observed {
     pub password_problem: Option<Problem>,
     /// This database may restart pods now.
     pub may_roll: bool,
+    /// The StatefulSet was changed, and its controller has not said yet which pods that makes outdated.
+    pub settling: bool,
 }
 
 /// A reason with its message and the object that it is about.
