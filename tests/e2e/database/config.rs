@@ -128,13 +128,13 @@ async fn memory_follows_the_limit() {
     let s = Scenario::shared("memory").await;
     let spec = with(
         replication(1),
-        json!({"memory": {"maxMemoryPercent": 50, "policy": "AllkeysLru"}}),
+        json!({"memory": {"maxMemoryPercent": 50, "policy": "allkeys-lru"}}),
     );
     let db = s.ready("db", spec).await;
     everywhere(&db, "maxmemory", &(48 * 1024 * 1024).to_string()).await;
     everywhere(&db, "maxmemory-policy", "allkeys-lru").await;
     let uids = db.uids().await;
-    db.patch(json!({"spec": {"memory": {"maxMemoryPercent": 25, "policy": "NoEviction"}}}))
+    db.patch(json!({"spec": {"memory": {"maxMemoryPercent": 25, "policy": "noeviction"}}}))
         .await;
     everywhere(&db, "maxmemory", &(24 * 1024 * 1024).to_string()).await;
     everywhere(&db, "maxmemory-policy", "noeviction").await;

@@ -148,6 +148,9 @@ async fn the_budget_lets_only_one_pod_go() {
         .await
         .expect("the first may go");
     let second = api.evict(&pods[2], &params).await;
-    assert!(matches!(second, Err(kube::Error::Api(e)) if e.code == 429));
+    assert!(
+        matches!(&second, Err(kube::Error::Api(e)) if e.code == 429),
+        "{second:?}"
+    );
     db.ready().await;
 }

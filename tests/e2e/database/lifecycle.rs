@@ -83,10 +83,7 @@ async fn clients_log_in_with_the_connection_secret(db: &Database) {
         )
     );
     let primary = db.primary_endpoint().await;
-    primary
-        .ask::<String>(&["SET", "hello", "world"])
-        .await
-        .unwrap();
+    db.set("hello", "world").await;
     let replicas = db.service_endpoint(&format!("{}-replicas", db.name)).await;
     until("the write is read from a replica", SOON, || async {
         let value: Option<String> = replicas

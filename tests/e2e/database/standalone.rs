@@ -52,10 +52,7 @@ async fn data_without_a_volume_is_not_thrown_away() {
     let db = s.ready("db", standalone()).await;
     let uids = db.uids().await;
     let primary = db.primary_endpoint().await;
-    primary
-        .ask::<String>(&["SET", "key", "value"])
-        .await
-        .expect("a write");
+    db.set("key", "value").await;
 
     db.patch(json!({"spec": {"config": {"databases": "32"}}}))
         .await;

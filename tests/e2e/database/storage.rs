@@ -25,11 +25,14 @@ async fn grows(name: &'static str, class: &str) {
     let uids = db.uids().await;
     let writer = Writer::start(&db).await;
 
-    let refused = db
-        .try_patch(json!({"spec": {"storage": {"size": "512Mi"}}}))
+    db.patch(json!({"spec": {"storage": {"size": "512Mi"}}}))
         .await;
-    let words = refused.expect_err("a volume cannot shrink").to_string();
-    assert!(words.contains("spec.storage.size"), "{words}");
+    let told = db.wait_for("Ready", "False", &["InvalidSpec"]).await;
+    assert!(
+        told.message.contains("spec.storage.size"),
+        "{}",
+        told.message
+    );
 
     db.patch(json!({"spec": {"storage": {"size": "2Gi"}}}))
         .await;

@@ -1,1 +1,5 @@
-//! Hera itself: its pods come and go, and it is quiet when nothing is to be done. One test at a time.
+//! Hera itself: its pods come and go, it is upgraded, and it is quiet when nothing is to be done. One test at a time.
+
+mod absence;
+mod leadership;
+mod rest;

@@ -275,6 +275,18 @@ impl Database {
         self.service_endpoint(&self.name).await
     }
 
+    /// Writes a key, as soon as the Service leads to the primary.
+    pub async fn set(&self, key: &str, value: &str) {
+        let primary = self.primary_endpoint().await;
+        until("a write is acknowledged", SOON, || async {
+            primary
+                .ask::<String>(&["SET", key, value])
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await;
+    }
+
     /// A Service, as its address in the cluster.
     pub async fn service_endpoint(&self, service: &str) -> Endpoint {
         let service: Service = self.api().get(service).await.expect("the Service");

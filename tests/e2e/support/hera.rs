@@ -205,3 +205,18 @@ pub async fn metrics(pod: &str) -> BTreeMap<String, f64> {
         .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
         .collect()
 }
+
+/// The sum of a metric over all its labels; only those series whose labels have all of `values`.
+pub fn sum(metrics: &BTreeMap<String, f64>, name: &str, values: &[&str]) -> f64 {
+    let wanted = |series: &str| {
+        series.split('{').next() == Some(name)
+            && values
+                .iter()
+                .all(|value| series.contains(&format!("=\"{value}\"")))
+    };
+    metrics
+        .iter()
+        .filter(|(series, _)| wanted(series))
+        .map(|(_, value)| value)
+        .sum()
+}
