@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::runtime::reflector::ObjectRef;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::api::Redis;
 use super::model::Server;
@@ -24,6 +25,9 @@ pub struct Memory {
     /// `(name, value)` and the server's words.
     pub refused: BTreeMap<(String, String), String>,
 }
+
+/// How long the first answer of a server is waited for, once: a Hera that just started would take every server for silent.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 struct Connection {
     monitor: Monitor,
@@ -102,12 +106,21 @@ impl Instances {
 
     /// What the server says now. A server that the monitor knows to be silent is not asked again, so that it holds up nobody.
     pub async fn ask(&self, redis: &str, pod: &str) -> Server {
-        let Some((client, state)) = self.with(redis, |pods| {
-            pods.get(pod)
-                .map(|c| (c.monitor.client(), c.monitor.state()))
-        }) else {
+        let look = || {
+            self.with(redis, |pods| {
+                pods.get(pod)
+                    .map(|c| (c.monitor.client(), c.monitor.states()))
+            })
+        };
+        let Some((_, mut states)) = look() else {
             return Server::Down;
         };
+        let known = states.wait_for(|s| s.last_answer.is_some() || s.failure.is_some());
+        let state = match timeout(FIRST_ANSWER, known).await {
+            Ok(Ok(state)) => state.clone(),
+            _ => return Server::Silent(Duration::ZERO),
+        };
+        let client = look().and_then(|(client, _)| client);
         let silent_for = state
             .failing_since
             .map_or(Duration::ZERO, |since| since.elapsed());
