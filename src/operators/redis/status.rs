@@ -163,6 +163,16 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
             format!("{ready} of {} instances serve", p.v.replicas),
         ));
     }
+    // Between two steps of a roll there is a moment in which nothing else is wrong.
+    if list.is_empty()
+        && let Some(next) = p.o.instances.iter().find(|i| i.outdated)
+    {
+        list.push(Problem::of(
+            reasons::RollingUpdate,
+            format!("Redis/{}", p.v.name),
+            format!("to be restarted: {}", next.pod),
+        ));
+    }
     if list.is_empty() && p.o.settling {
         list.push(Problem::of(
             reasons::Applying,

@@ -192,6 +192,16 @@ fn it_is_not_ready_while_a_change_of_the_statefulset_is_not_taken_up() {
 }
 
 #[test]
+fn it_is_not_ready_in_the_pass_that_ends_a_hand_over_within_a_roll() {
+    let (_, v) = database(Mode::Replication);
+    let mut o = serving(&v);
+    o.instances[0].outdated = true;
+    o.status.election.as_mut().expect("an election").completed = false;
+    let s = told(&v, &o, now());
+    assert_eq!(condition(&s, READY), ("False", reasons::RollingUpdate));
+}
+
+#[test]
 fn the_cause_is_told_before_the_primary_that_is_missing() {
     let (_, v) = database(Mode::Replication);
     let mut o = serving(&v);
