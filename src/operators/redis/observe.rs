@@ -218,17 +218,22 @@ impl Operator {
             .claims
             .iter()
             .find(|c| c.bound && c.requested < wanted);
-        let waiting = observed.claims.iter().any(|c| !c.bound);
-        let class = growing
-            .and_then(|c| c.class.clone())
-            .or_else(|| storage.storage_class_name.clone());
-        let Some(class) = class.filter(|_| growing.is_some() || waiting) else {
-            return;
+        let waiting = observed.claims.iter().find(|c| !c.bound);
+        let named = storage.storage_class_name.clone();
+        // Without a class in the spec, the one that the claim was made with is looked at.
+        let class = match (growing, waiting) {
+            (Some(growing), _) => growing.class.clone().or(named.clone()),
+            (None, Some(waiting)) => named.clone().or(waiting.class.clone()),
+            (None, None) => return,
         };
+        let Some(class) = class else { return };
         match Api::<StorageClass>::all(self.ctx.client.clone())
             .get_opt(&class)
             .await
         {
+            Ok(None) if named.is_none() && growing.is_none() => {
+                observed.missing_claim_class = Some(class);
+            }
             Ok(None) => observed.missing_storage_class = Some(class),
             Ok(Some(found)) => {
                 observed.expandable = Some(found.allow_volume_expansion == Some(true));

@@ -31,6 +31,8 @@ pub struct Observed {
     pub claims: Vec<Claim>,
     /// Name of the storage class of the spec, when it was looked up and does not exist.
     pub missing_storage_class: Option<String>,
+    /// Storage class of a claim that was never bound, when the spec names none and that class does not exist.
+    pub missing_claim_class: Option<String>,
     /// The storage class of the claims allows expansion; `None` when nobody had to ask.
     pub expandable: Option<bool>,
     /// Why the password could not be read.

@@ -34,10 +34,16 @@ fn wrong_class(o: &Observed, storage: &ValidStorage, plan: &mut Plan) -> bool {
     if o.missing_storage_class.is_some() {
         return false;
     }
+    // Without a class in the spec the cluster's default is asked for, whose name is not known: then only a class that does not
+    // exist is wrong.
+    let is_wrong = |c: &Claim| match &storage.class {
+        Some(_) => c.class != storage.class,
+        None => c.class.is_some() && c.class == o.missing_claim_class,
+    };
     let wrong: Vec<&Claim> = o
         .claims
         .iter()
-        .filter(|c| !c.bound && storage.class.is_some() && c.class != storage.class)
+        .filter(|c| !c.bound && is_wrong(c))
         .collect();
     if wrong.is_empty() {
         return false;

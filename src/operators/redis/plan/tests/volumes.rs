@@ -85,6 +85,21 @@ fn claims_of_removed_pods_go_only_when_asked_and_only_when_the_pod_is_gone() {
 }
 
 #[test]
+fn claims_that_never_bound_are_made_anew_when_the_default_class_is_wanted_again() {
+    let (mut v, mut o) = with_claims();
+    v.storage.as_mut().unwrap().class = None;
+    for c in &mut o.claims {
+        (c.bound, c.class) = (false, Some("default".into()));
+    }
+    assert_eq!(run(&v, &o).step, None, "it is provisioned at the moment");
+    o.claims[0].class = Some("wrong".into());
+    o.missing_claim_class = Some("wrong".into());
+    assert!(
+        matches!(run(&v, &o).step, Some(Step::DeleteClaim { claim, .. }) if claim == o.claims[0].name)
+    );
+}
+
+#[test]
 fn claims_that_never_bound_are_made_anew_with_the_corrected_class() {
     let (mut v, mut o) = with_claims();
     v.storage.as_mut().unwrap().class = Some("fast".into());
