@@ -10,7 +10,6 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::hera::is_ready;
 use super::server::Endpoint;
 use super::wait::{LONG, SOON, ensure, until};
 
@@ -233,22 +232,6 @@ impl Database {
         pods.into_iter()
             .map(|(name, pod)| (name, restarts(&pod)))
             .collect()
-    }
-
-    /// Waits until a pod is Ready.
-    pub async fn pod_ready(&self, name: &str) {
-        until(&format!("{name} is Ready"), SOON, || async {
-            let pod = self
-                .api::<Pod>()
-                .get(name)
-                .await
-                .map_err(|e| e.to_string())?;
-            ensure(
-                is_ready(&pod) && pod.metadata.deletion_timestamp.is_none(),
-                || "it is not".to_owned(),
-            )
-        })
-        .await;
     }
 
     /// Its claims by name.
