@@ -1,5 +1,6 @@
 //! What is printed when a test fails.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::cluster::kubectl_blocking;
@@ -46,10 +47,11 @@ pub fn of(namespace: &str, since: Duration) -> String {
         ),
         ("hera's log", tail(&about, 150)),
     ];
-    parts
-        .iter()
-        .map(|(title, text)| format!("\n--- {title} of {namespace}\n{text}\n"))
-        .collect()
+    let mut all = String::new();
+    for (title, text) in parts {
+        let _ = write!(all, "\n--- {title} of {namespace}\n{text}\n");
+    }
+    all
 }
 
 const POD_STATES: &str = r#"jsonpath={range .items[*]}{.metadata.name}{" "}{.status.conditions[?(@.status=="False")]}{" "}{.status.containerStatuses[*].state}{"\n"}{end}"#;
