@@ -348,8 +348,14 @@ pub struct InstanceStatus {
     pub pod: String,
     /// Primary, Replica or Unknown.
     pub role: String,
+    /// UID of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// It serves: the primary, or a replica in sync with it.
     pub ready: bool,
+    /// It was in sync when a primary last served: the proof that it may be promoted. It stays as it was while no primary serves.
+    #[serde(default)]
+    pub in_sync: bool,
     /// What is wrong with it, when it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

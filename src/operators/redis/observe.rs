@@ -13,7 +13,7 @@ use kube::{Api, Resource, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::api::Redis;
-use super::build::{OPERATOR_USER, PROBE_USER};
+use super::build::OPERATOR_USER;
 use super::model::{
     CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL, Objects, Observed, PORT,
     PodState, Problem, READINESS_GATE,
@@ -249,17 +249,22 @@ impl Operator {
     /// The passwords, from the Secret that Hera keeps them in and the one that the user names. Missing ones are `None`.
     pub(super) async fn passwords(&self, redis: &Redis) -> (Passwords, Option<Problem>) {
         let (namespace, name) = (redis.namespace().unwrap_or_default(), redis.name_any());
+        let uid = redis.uid().unwrap_or_default();
         let value = |secret: &str, key: &str| {
-            self.caches
+            let found = self
+                .caches
                 .secrets
-                .get(&namespace, &format!("{name}-{secret}"))
-                .and_then(|s| text(&s, key))
+                .get(&namespace, &format!("{name}-{secret}"))?;
+            owner::is_controlled_by(&*found, &uid)
+                .then(|| text(&found, key))
+                .flatten()
         };
+        let kept = |key: &str| value("credentials", key).or_else(|| value("server", key));
         let mut passwords = Passwords {
             default: value("credentials", "password").or_else(|| value("connection", "password")),
-            operator: value("credentials", "operator-password"),
-            replication: value("credentials", "replication-password"),
-            probe: value("credentials", "probe-password").or_else(|| value("server", PROBE_USER)),
+            operator: kept("operator-password"),
+            replication: kept("replication-password"),
+            probe: kept("probe-password"),
         };
         let Some(reference) = redis
             .spec

@@ -190,7 +190,8 @@ impl Operator {
         observed.settling |= matches!(applied, Ok(true));
         observed.may_roll = dry || self.may_roll(&observed);
         let plan = plan::plan(&v, &observed, now);
-        if !plan.rolling {
+        // What may not be restarted holds no slot of the budget.
+        if !plan.rolling || plan.findings.risk.is_some() {
             self.ctx.rollouts.finished(&observed.key);
         }
         let failure = applied.as_ref().err().map(|error| {
@@ -223,7 +224,8 @@ impl Operator {
         let outcome_done = outcome.done;
         self.announce(redis, &plan, outcome);
         written?;
-        if !outcome_done {
+        // A plan with something to wait for is looked at again in time, whatever could not be applied.
+        if !outcome_done && plan.requeue.is_none() {
             applied?;
         }
         Ok(due)

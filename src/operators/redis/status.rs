@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
 use super::build::identity;
-use super::model::{Instance, Observed, PORT, Plan, Problem, Validated};
+use super::model::{Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync};
 use super::reasons;
 use crate::engines::redis::{Engine as Program, Role};
 use crate::k8s::conditions;
@@ -64,7 +64,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
         .instances
         .iter()
         .filter(|i| !i.uid.is_empty() || i.ordinal < v.replicas)
-        .map(|i| instance(i, serving, plan))
+        .map(|i| instance(i, serving, o, plan))
         .collect();
     let ready = instances.iter().filter(|i| i.ready).count();
     let mut new = RedisStatus {
@@ -112,7 +112,31 @@ fn program(engine: Program) -> &'static str {
     }
 }
 
-fn instance(i: &Instance, primary: Option<&Instance>, plan: &Plan) -> InstanceStatus {
+/// How long a replica may be without a link, or without an answer, and still count as one that was in sync: the links are lost a
+/// moment before the loss of the primary is known.
+const LINK_PATIENCE_SECONDS: u64 = 10;
+
+/// A pod that was in sync stays so while no primary serves, and for a moment after its link was lost.
+fn still_in_sync(i: &Instance, primary: Option<&Instance>, o: &Observed) -> bool {
+    if !was_in_sync(o, i) {
+        return false;
+    }
+    if primary.is_none() {
+        return true;
+    }
+    match &i.server {
+        Server::Up(info) => {
+            !info.sync_in_progress
+                && info
+                    .link_down_seconds
+                    .is_some_and(|s| s < LINK_PATIENCE_SECONDS)
+        }
+        Server::Silent(silence) => silence.as_secs() < LINK_PATIENCE_SECONDS,
+        _ => false,
+    }
+}
+
+fn instance(i: &Instance, primary: Option<&Instance>, o: &Observed, plan: &Plan) -> InstanceStatus {
     let role = match i.info().map(|info| info.role) {
         Some(Role::Primary) => "Primary",
         Some(Role::Replica) => "Replica",
@@ -134,8 +158,10 @@ fn instance(i: &Instance, primary: Option<&Instance>, plan: &Plan) -> InstanceSt
     };
     InstanceStatus {
         pod: i.pod.clone(),
+        uid: Some(i.uid.clone()).filter(|uid| !uid.is_empty()),
         role: role.to_owned(),
         ready,
+        in_sync: ready || still_in_sync(i, primary, o),
         message,
     }
 }

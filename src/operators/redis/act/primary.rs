@@ -8,7 +8,7 @@ use crate::operators::redis::api::{Election, ElectionKind};
 use crate::operators::redis::build::Published;
 use crate::operators::redis::model::{Instance, Role};
 use crate::operators::redis::plan::HAND_OVER_TIMEOUT;
-use crate::operators::redis::reasons;
+use crate::operators::redis::{reasons, versions};
 
 impl Pass<'_> {
     pub(super) async fn promote(&self, election: &Election) -> Result<(), Undone> {
@@ -42,16 +42,23 @@ impl Pass<'_> {
         if client.info().await?.role != Role::Primary {
             return stale(format!("{} did not become the primary", election.candidate));
         }
-        let readers = others().filter(|i| !i.leaving()).collect();
+        // A server that could not read the data would empty itself in the attempt.
+        let readable = |i: &&Instance| {
+            let pair = i.info().zip(candidate.info());
+            pair.is_some_and(|(reader, writer)| versions::can_follow(reader, writer))
+        };
+        let readers = others().filter(|i| !i.leaving()).filter(readable).collect();
         let published = Published {
             primary: Some(candidate),
             readers,
         };
-        let follow = join_all(others().filter(|i| !i.terminating).map(|i| async {
-            if let Err(error) = self.attach(i, &leader).await {
-                tracing::warn!(pod = i.pod, %error, "could not be made a replica yet");
-            }
-        }));
+        let follow = join_all(others().filter(|i| !i.terminating).filter(readable).map(
+            |i| async {
+                if let Err(error) = self.attach(i, &leader).await {
+                    tracing::warn!(pod = i.pod, %error, "could not be made a replica yet");
+                }
+            },
+        ));
         let (written, _) = tokio::join!(self.publish(&published), follow);
         self.op.instances.poll_now(&self.o.key, &candidate.uid);
         Ok(written?)

@@ -69,6 +69,9 @@ pub fn server_secret(v: &Validated, c: &Credentials) -> Secret {
         ("users.acl".to_owned(), bytes(users)),
         ("replication.conf".to_owned(), bytes(login)),
         ("probe-password".to_owned(), exposed(&c.probe)),
+        // Not mounted: a second copy, for the case that the Secret with the generated passwords is lost.
+        ("operator-password".to_owned(), exposed(&c.operator)),
+        ("replication-password".to_owned(), exposed(&c.replication)),
     ]);
     Secret {
         metadata: metadata(v, v.server_secret()),

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services};
 pub use crate::engines::redis::{Info, Role};
-pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server};
+pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync};
 pub use plan::{Findings, Plan, Step};
 
 /// Port that every server listens on.

@@ -213,3 +213,9 @@ impl Instance {
                 .is_some_and(|i| i.link_up && !i.sync_in_progress && !i.loading)
     }
 }
+
+/// The pod was in sync with the primary when that last served.
+pub fn was_in_sync(o: &Observed, i: &Instance) -> bool {
+    let recorded = o.status.instances.iter().find(|s| s.pod == i.pod);
+    recorded.is_some_and(|s| s.in_sync && s.uid.as_deref() == Some(i.uid.as_str()))
+}

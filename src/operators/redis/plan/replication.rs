@@ -185,7 +185,12 @@ fn wanted_hand_over(
     now: Timestamp,
     plan: &mut Plan,
 ) {
-    let asked = v.switchover.as_deref().filter(|pod| *pod != primary.pod);
+    // While pods are replaced, the order of the roll goes first.
+    let rolling = o.instances.iter().any(|i| i.outdated);
+    let asked = v
+        .switchover
+        .as_deref()
+        .filter(|pod| *pod != primary.pod && !rolling);
     let why = if primary.terminating {
         format!("{} is being deleted", primary.pod)
     } else if primary.disrupted {

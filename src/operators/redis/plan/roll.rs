@@ -8,6 +8,9 @@ use super::super::model::{Instance, Observed, Plan, PodState, Problem, Server, S
 use super::super::reasons;
 use super::replication::{hand_over, hand_over_pauses, successor};
 
+/// A pod this young may still be on its way into sync.
+const SETTLING: Duration = Duration::from_secs(60);
+
 /// Plans the next restart, given a primary that serves.
 pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, plan: &mut Plan) {
     let outdated: Vec<&Instance> = members(v, o)
@@ -21,6 +24,17 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
     let mut progress = |reason, message: String| {
         plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message));
     };
+    // Not ready and outdated: it is no copy that counts, and waiting for it could be for ever when the spec was corrected since.
+    let lame = outdated
+        .iter()
+        .find(|i| i.pod != primary.pod && !i.in_sync_with(primary) && !i.is_primary());
+    if let Some(lame) = lame.filter(|i| i.age >= SETTLING) {
+        progress(
+            reasons::RollingUpdate,
+            format!("to be restarted: {}", names.join(", ")),
+        );
+        return plan.propose(restart(lame, "it is not in sync, and its template changed"));
+    }
     if let Some(unsettled) = members(v, o).find(|i| !settled(v, i, primary)) {
         progress(
             reasons::RollWaiting,

@@ -63,6 +63,8 @@ fn healthy(replicas: i32) -> (Validated, Observed) {
             .iter()
             .map(|i| super::super::api::InstanceStatus {
                 pod: i.pod.clone(),
+                uid: Some(i.uid.clone()),
+                in_sync: true,
                 ready: true,
                 ..Default::default()
             })

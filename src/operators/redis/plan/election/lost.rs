@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use super::{Electorate, Verdict, continues, keys, reason_of, related, wait};
 use crate::operators::redis::api::{Election, ElectionKind};
-use crate::operators::redis::model::{Instance, PodState, Problem, Server, Step};
+use crate::operators::redis::model::{Instance, PodState, Problem, Server, Step, was_in_sync};
 use crate::operators::redis::reasons;
 
 /// A replica that heard from the primary within this many seconds proves that the primary lives. Replicas are pinged every two seconds.
 const FRESH_LINK_SECONDS: u64 = 5;
 /// How long an instance that was in sync, and gives no answer now, is waited for before another one is promoted.
 const MISSING_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a silent instance is waited for when no instance with data answers.
-const EMPTY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Neither its node nor the pod is known to be going.
+fn unaccounted(i: &Instance) -> bool {
+    !i.terminating && !i.node_lost
+}
 
 impl<'a> Electorate<'a> {
     /// No live primary, or one without proof: it may not make us believe that the last one is dead, so the same waits apply.
@@ -109,8 +112,26 @@ impl<'a> Electorate<'a> {
                 format!("{} does not answer", last.pod),
                 0.5,
             ),
+            // With enough silent replicas on its side of a cut it may still take writes.
+            Server::Silent(_) if self.may_have_replicas(last) => keep(
+                reasons::PrimaryUnreachable,
+                format!(
+                    "{} and so many replicas do not answer that they may serve without Hera",
+                    last.pod
+                ),
+                1.0,
+            ),
             Server::Silent(_) | Server::Down | Server::Up(_) | Server::Loading => None,
         }
+    }
+
+    /// As many replicas are out of sight as the primary needs to accept writes (`min-replicas-to-write`).
+    fn may_have_replicas(&self, last: &Instance) -> bool {
+        let needed = usize::try_from(self.v.min_replicas_to_write).unwrap_or_default();
+        let silent = |i: &&Instance| {
+            i.pod != last.pod && matches!(i.server, Server::Silent(_)) && unaccounted(i)
+        };
+        unaccounted(last) && needed > 0 && self.o.instances.iter().filter(silent).count() >= needed
     }
 
     fn eligible(&self) -> impl Iterator<Item = &'a Instance> + use<'a> {
@@ -163,9 +184,12 @@ impl<'a> Electorate<'a> {
             );
         }
         let known = self.o.status.replication_id.as_deref();
-        let proven = self
-            .eligible()
-            .filter(|i| known.is_some_and(|id| continues(i, id)));
+        // A server takes over the primary's history at the start of its first synchronization, before any data: only one that was in
+        // sync has it. The former primary itself has it when it answers as a replica and did not restart.
+        let proven = self.eligible().filter(|i| {
+            let synced = was_in_sync(self.o, i) || former.is_some_and(|f| f.uid == i.uid);
+            synced && known.is_some_and(|id| continues(i, id))
+        });
         match Self::best(proven) {
             Some(chosen) => self.elect(
                 ElectionKind::Failover,
@@ -199,16 +223,13 @@ impl<'a> Electorate<'a> {
 
     /// An instance that was in sync, gives no answer, and may be ahead of those that do.
     fn missing_ahead(&self, lost: &str) -> Option<&'a Instance> {
-        let in_sync = |pod: &str| {
-            self.o
-                .status
-                .instances
-                .iter()
-                .any(|s| s.pod == pod && s.ready && s.pod != lost)
-        };
         self.o.instances.iter().find(|i| {
-            in_sync(&i.pod)
-                && matches!(i.server, Server::Silent(silence) if silence < MISSING_PATIENCE)
+            let unheard = match i.server {
+                Server::Silent(silence) => silence < MISSING_PATIENCE,
+                Server::Busy | Server::Loading => true,
+                _ => false,
+            };
+            i.pod != lost && unheard && was_in_sync(self.o, i)
         })
     }
 
@@ -259,20 +280,22 @@ impl<'a> Electorate<'a> {
             }
             _ => {}
         }
-        if let Some(patient) = self.o.instances.iter().find(|i| match i.server {
-            Server::Silent(silence) => silence < EMPTY_PATIENCE,
+        let unheard = self.o.instances.iter().find(|i| match i.server {
+            Server::Silent(_) => unaccounted(i),
             Server::Loading | Server::Busy => true,
             _ => false,
-        }) {
-            let message = format!("{} may hold data and does not answer yet", patient.pod);
-            return wait(
-                Problem::of(
-                    reasons::WaitingForInstance,
-                    format!("Pod/{}", patient.pod),
-                    message,
-                ),
-                1.0,
+        });
+        if let Some(patient) = unheard {
+            let message = format!("{} may hold data and does not answer", patient.pod);
+            let problem = Problem::of(
+                reasons::WaitingForInstance,
+                format!("Pod/{}", patient.pod),
+                message,
             );
+            return Verdict {
+                risk: Some(problem.clone()),
+                ..wait(problem, 1.0)
+            };
         }
         self.elect_from_what_is_left(lost)
     }
@@ -376,6 +399,18 @@ impl<'a> Electorate<'a> {
                 ),
                 1.0,
             );
+        }
+        if let Some(approved) = self.approved() {
+            return self.elect(
+                ElectionKind::Bootstrap,
+                approved,
+                format!("{} was approved by annotation", approved.pod),
+            );
+        }
+        // Volumes that were kept may be of different ages; more keys are no proof of newer data.
+        let with_data: Vec<&Instance> = self.eligible().filter(|i| keys(i) > 0).collect();
+        if with_data.iter().any(|i| keys(i) != keys(with_data[0])) {
+            return self.no_proof(&with_data);
         }
         match self
             .eligible()

@@ -565,3 +565,46 @@ fn a_pod_that_was_deleted_by_force_is_not_replaced_while_its_server_is_heard() {
         Some((ElectionKind::Failover, "db-1"))
     );
 }
+
+#[test]
+fn a_replica_that_never_finished_its_first_synchronization_is_not_promoted() {
+    let (v, mut o) = healthy(2);
+    let v = with_storage(v);
+    // It has the primary's history already, but no data: the synchronization was cut off.
+    *info(&mut o, 1) = Info {
+        keys: 0,
+        offset: 1,
+        ..server(1, false)
+    };
+    o.status.instances[1].in_sync = false;
+    lose_primary(&mut o);
+    let p = run(&v, &o);
+    assert_eq!(
+        (decided(&p), reason(&p)),
+        (None, Some(reasons::WaitingForInstance))
+    );
+    o.instances[0].server = Server::Up(Box::new(restarted(0, 10)));
+    assert_eq!(
+        decided(&run(&v, &o)),
+        Some((ElectionKind::Failover, "db-0"))
+    );
+}
+
+#[test]
+fn a_primary_that_may_have_its_replicas_with_it_is_not_replaced() {
+    let (v, mut o) = healthy(3);
+    let long = Duration::from_secs(60);
+    o.instances[0].server = Server::Silent(long);
+    o.instances[1].server = Server::Silent(long);
+    info(&mut o, 2).last_io_seconds = Some(60);
+    assert_eq!(
+        reason(&run(&v, &o)),
+        Some(reasons::PrimaryUnreachable),
+        "db-0 and db-1 may serve on the other side of a cut"
+    );
+    o.instances[1].terminating = true;
+    assert_eq!(
+        decided(&run(&v, &o)),
+        Some((ElectionKind::Failover, "db-2"))
+    );
+}

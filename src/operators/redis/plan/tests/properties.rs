@@ -91,10 +91,13 @@ fn any_election() -> impl Strategy<Value = Option<Election>> {
 prop_compose! {
     fn any_observation()(
         a in any_instance(0), b in any_instance(1), c in any_instance(2),
-        election in any_election(), known in proptest::option::of(prop_oneof![Just("aaaa"), Just("bbbb")]),
+        election in any_election(), synced in any::<[bool; 3]>(), known in proptest::option::of(prop_oneof![Just("aaaa"), Just("bbbb")]),
     ) -> Observed {
         let mut o = Observed { uid: "uid".into(), instances: vec![a, b, c], may_roll: true, ..Observed::default() };
         o.status.election = election;
+        o.status.instances = (0..3).map(|n| crate::operators::redis::api::InstanceStatus {
+            pod: format!("db-{n}"), uid: Some(format!("pod-{n}")), in_sync: synced[n], ..Default::default()
+        }).collect();
         o.status.replication_id = known.map(str::to_owned);
         o
     }
@@ -143,7 +146,9 @@ proptest! {
         }
         let chosen = o.instances.iter().find(|i| i.pod == e.candidate).expect("the pod");
         let known = o.status.replication_id.as_deref();
-        let proven = chosen.info().is_some_and(|i| known.is_some_and(|k| i.replid == k || i.replid2.as_deref() == Some(k)));
+        let synced = o.status.instances.iter().any(|s| s.pod == chosen.pod && s.in_sync && s.uid.as_deref() == Some(&chosen.uid));
+        let former = o.status.election.as_ref().is_some_and(|e| e.candidate_uid == chosen.uid || e.from.as_deref() == Some(&chosen.pod));
+        let proven = (synced || former) && chosen.info().is_some_and(|i| known.is_some_and(|k| i.replid == k || i.replid2.as_deref() == Some(k)));
         let full = o.instances.iter().any(|i| keys(i) > 0);
         prop_assert!(keys(chosen) > 0 || !full || proven, "{:?}", e);
     }

@@ -172,3 +172,12 @@ fn a_directive_is_set_where_it_differs_and_a_refused_one_is_told_and_not_repeate
         found.message
     );
 }
+
+#[test]
+fn an_outdated_pod_that_runs_but_never_comes_into_sync_does_not_block_the_correction() {
+    let (v, mut o) = outdated(3);
+    info(&mut o, 1).link_up = false;
+    assert_eq!(deleted(&run(&v, &o)), None, "it may be on its way");
+    o.instances[1].age = Duration::from_secs(120);
+    assert_eq!(deleted(&run(&v, &o)), Some("db-1"));
+}
