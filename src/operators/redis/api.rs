@@ -82,7 +82,7 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))").message("spec.config: a directive has only lower-case letters, digits and '-'"),
-        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'replica-read-only', 'replicaof', 'requirepass', 'slave-read-only', 'slaveof', 'supervised', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
+        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
     )]
     #[schemars(extend(
         "maxProperties" = 128,

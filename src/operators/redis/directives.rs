@@ -133,7 +133,7 @@ pub fn before_next(v: &Validated, o: &Observed) -> BTreeMap<String, String> {
 }
 
 /// The user's directives in the file as it is.
-fn filed(o: &Observed) -> BTreeMap<String, String> {
+pub fn filed(o: &Observed) -> BTreeMap<String, String> {
     let text = o
         .objects
         .config_map

@@ -443,7 +443,8 @@ fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) -> Option<Cla
         name: claim.name_any(),
         ordinal,
         uid: claim.uid().unwrap_or_default(),
-        bound: status.phase.as_deref() == Some("Bound"),
+        bound: status.phase.as_deref().is_some_and(|p| p != "Pending")
+            || spec.volume_name.is_some(),
         class: spec.storage_class_name,
         requested: size(requests.as_ref().and_then(|r| r.get("storage"))),
         capacity: size(status.capacity.as_ref().and_then(|c| c.get("storage"))),

@@ -79,7 +79,7 @@ impl Operator {
         if let Some(step) = &plan.step {
             pass.carry_out(step, &mut outcome).await;
         }
-        if !publishes_itself && plan.primary.is_some() {
+        if !publishes_itself && (plan.primary.is_some() || leads_to_gone_pods(o)) {
             let published = build::published(o, plan.primary.as_deref(), &plan.readers);
             if let Err(error) = pass.publish(&published).await {
                 tracing::warn!(%error, "the endpoint slices could not be written");
@@ -99,6 +99,14 @@ impl Operator {
         }
         outcome
     }
+}
+
+/// An endpoint slice names a pod that is gone; its address may be given to any other pod.
+fn leads_to_gone_pods(o: &Observed) -> bool {
+    let endpoints = o.objects.endpoint_slices.iter().flat_map(|s| &s.endpoints);
+    let uids = endpoints.filter_map(|e| e.target_ref.as_ref()?.uid.as_deref());
+    uids.into_iter()
+        .any(|uid| o.instances.iter().all(|i| i.uid != uid))
 }
 
 impl Pass<'_> {
@@ -138,9 +146,7 @@ impl Pass<'_> {
                     ElectionKind::Abandoned => (true, reasons::HandOverFailed),
                     ElectionKind::HandOver => (false, reasons::HandingOver),
                     ElectionKind::Adopted => (false, reasons::PrimaryAdopted),
-                    ElectionKind::Bootstrap if election.from.is_some() => {
-                        (true, reasons::DataSetEmpty)
-                    }
+                    ElectionKind::Bootstrap if election.epoch > 1 => (true, reasons::DataSetEmpty),
                     ElectionKind::Bootstrap => (false, reasons::Creating),
                 };
                 outcome.event(warning, reason, why);

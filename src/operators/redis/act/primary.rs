@@ -32,12 +32,13 @@ impl Pass<'_> {
                 .filter(|i| i.pod != election.candidate && i.info().is_some())
         };
         // Fence first: a server that still takes writes stops taking them before another one starts to.
-        join_all(
-            others()
-                .filter(|i| i.is_primary())
-                .map(|i| self.demote(i, &leader)),
-        )
-        .await;
+        let fenced = others()
+            .filter(|i| i.is_primary())
+            .map(|i| self.demote(i, &leader));
+        join_all(fenced)
+            .await
+            .into_iter()
+            .collect::<Result<Vec<()>, _>>()?;
         client.promote().await?;
         if client.info().await?.role != Role::Primary {
             return stale(format!("{} did not become the primary", election.candidate));

@@ -64,14 +64,25 @@ fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
         .election
         .as_ref()
         .and_then(|e| o.instances.iter().find(|i| i.pod == e.candidate));
+    let handing_over = o
+        .status
+        .election
+        .as_ref()
+        .filter(|e| !e.completed)
+        .and_then(|e| e.from.as_deref())
+        .and_then(|pod| o.instances.iter().find(|i| i.pod == pod));
     let kept = primary
         .into_iter()
         .chain(recorded)
+        .chain(handing_over)
         .chain(o.instances.iter().filter(|i| i.is_primary()))
         .any(|i| i.ordinal >= v.replicas);
-    match live {
-        Some(live) if kept && live > v.replicas => live,
-        _ => v.replicas,
+    let existing = o.instances.iter().filter(|i| !i.uid.is_empty());
+    let highest = existing.map(|i| i.ordinal + 1).max().unwrap_or(0);
+    if kept {
+        live.unwrap_or(highest).max(v.replicas)
+    } else {
+        v.replicas
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::reasons;
 /// Plans what has to be set on which server.
 pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     let desired = directives::live(v, o);
+    let filed = directives::filed(o);
     let mut pending = Vec::new();
     let mut refused: Option<Problem> = None;
     for i in o.instances.iter().filter(|i| i.info().is_some()) {
@@ -27,8 +28,15 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
                 due.insert(name.clone(), value.clone());
             }
         }
-        if !due.is_empty() {
+        // What stands in the file was accepted before: a server that reports it in other words is asked once more after a start of
+        // Hera, and that is no news.
+        let news = due
+            .iter()
+            .any(|(name, value)| filed.get(name) != Some(value));
+        if news {
             pending.push(i.pod.clone());
+        }
+        if !due.is_empty() {
             plan.chores.push(Step::Configure {
                 pod: i.pod.clone(),
                 directives: due,

@@ -71,6 +71,9 @@ fn waiting(i: &Instance, pod: String, reason: &str, words: &str) -> Problem {
 fn server(i: &Instance, pod: &str) -> Option<Problem> {
     let found = |reason, message: String| Some(Problem::of(reason, pod, message));
     match &i.server {
+        Server::Up(_) if !i.pod_ready && i.gate != Some(false) => {
+            found(reasons::PodStarting, format!("{} is not Ready yet", i.pod))
+        }
         Server::Up(_) | Server::Busy | Server::Loading => None,
         Server::Down => found(
             reasons::PodStarting,

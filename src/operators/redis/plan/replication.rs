@@ -56,8 +56,8 @@ fn follow(o: &Observed, primary: &Instance, plan: &mut Plan) {
         let Some(info) = i.info() else { continue };
         if leader.keys == 0 && info.keys > 0 && !related(i, primary) {
             let message = format!(
-                "{} is empty while {} holds {} keys of another history",
-                primary.pod, i.pod, info.keys
+                "{} is empty while {} holds data of another history",
+                primary.pod, i.pod
             );
             plan.findings.risk = Some(Problem::of(
                 reasons::EmptyPrimary,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Electorate, Verdict};
 use crate::engines::redis::FailoverState;
 use crate::operators::redis::api::{Election, ElectionKind};
-use crate::operators::redis::model::{Instance, Problem, Role, Step};
+use crate::operators::redis::model::{Problem, Step};
 use crate::operators::redis::reasons;
 
 /// After this a hand-over is not started again but given up.
@@ -72,19 +72,12 @@ impl<'a> Electorate<'a> {
                 ),
             );
         }
-        let both_replicas = from.info().is_some_and(|i| i.role == Role::Replica)
-            && to.is_some_and(|t| t.info().is_some());
-        if both_replicas && age < HAND_OVER_LIMIT {
-            // The old primary has made itself a replica of the candidate, which takes over by itself within moments.
-            let overdue = age > HAND_OVER_PATIENCE && from.in_sync_with_candidate(to);
+        // The old primary has made itself a replica of the candidate, which takes over by itself within moments.
+        let under_way = to.is_some_and(|t| t.info().is_some() && from.follows(t));
+        if under_way && age < HAND_OVER_LIMIT {
+            let overdue = age > HAND_OVER_PATIENCE;
             return handing(overdue.then(|| Step::Promote(open.clone())), 50);
         }
         self.no_primary()
-    }
-}
-
-impl Instance {
-    fn in_sync_with_candidate(&self, candidate: Option<&Instance>) -> bool {
-        candidate.is_some_and(|c| self.follows(c))
     }
 }

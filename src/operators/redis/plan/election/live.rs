@@ -106,10 +106,8 @@ impl<'a> Electorate<'a> {
                 reasons::EmptyPrimary,
                 format!("Pod/{}", full.pod),
                 format!(
-                    "{} is empty while {} holds {} keys of another history",
-                    keep.pod,
-                    full.pod,
-                    keys(full)
+                    "{} is empty while {} holds data of another history",
+                    keep.pod, full.pod
                 ),
             );
             return Verdict {

@@ -42,11 +42,11 @@ impl<'a> Electorate<'a> {
                 );
             }
         }
-        let open_hand_over = !election.completed && election.kind == ElectionKind::HandOver;
-        let last = if open_hand_over {
-            election.from.as_deref().and_then(|pod| self.named(pod))
-        } else {
-            self.find(&election.candidate, &election.candidate_uid)
+        // Until a decision is carried out, the primary before it is the last one that served.
+        let before = election.from.as_deref().filter(|_| !election.completed);
+        let last = match before {
+            Some(from) => self.named(from),
+            None => self.find(&election.candidate, &election.candidate_uid),
         };
         last.and_then(|last| self.maybe_alive(last))
             .unwrap_or_else(|| self.fail_over(election, last))
