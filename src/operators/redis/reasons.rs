@@ -17,7 +17,7 @@ mod list {
     reasons! {
         AllInstancesReady = "Every instance serves and is in sync.", "Nothing.";
         Creating = "The database is being created.", "Wait.";
-        InvalidSpec = "The spec has a value that cannot be used; nothing is changed until it is corrected.", "Correct the field that the message names.";
+        InvalidSpec = "The spec has a value that cannot be used; it is left out until it is corrected, and the database goes on.", "Correct the field that the message names.";
         NameConflict = "An object with a name that Hera needs exists and belongs to something else; it is not touched.", "Delete or rename that object, or choose another name for the Redis.";
         ApiError = "The Kubernetes API refused or did not answer a call.", "Look at the message; Hera tries again with growing pauses.";
         SecretNotFound = "The Secret with the password does not exist.", "Create the Secret that the message names, or remove spec.auth.passwordSecretRef.";
@@ -66,7 +66,7 @@ mod list {
         PodStarting = "A pod starts.", "Wait.";
         InstanceUnreachable = "The server of a pod does not answer.", "Look at the pod and at network policies.";
         InstanceUnresponsiveDeleted = "A server that did not answer any more was replaced by deleting its pod.", "Nothing.";
-        AccessDenied = "A server refuses Hera's own user.", "Restart the pod so that it reads its users again.";
+        AccessDenied = "A server refuses Hera's own user.", "Restart the pod so that it reads its users again; without a volume only when another instance has its data.";
         Paused = "The annotation hera.dev/reconcile: paused stops all changes.", "Remove the annotation to go on.";
         NotPaused = "Changes are made.", "Nothing.";
         PlanOnly = "The annotation hera.dev/plan-only shows the plan and stops all changes.", "Remove the annotation to go on.";
