@@ -60,7 +60,8 @@ run_engine() { tests/engine/servers && cargo test --locked --no-fail-fast --test
 
 run_api() { cargo test --locked --no-fail-fast --test api --test manager -- "${ignored[@]}"; }
 
-run_e2e() { cargo test --locked --no-fail-fast --test e2e -- "${ignored[@]}"; }
+# These tests wait most of the time, so there are more of them at a time than processors.
+run_e2e() { cargo test --locked --no-fail-fast --test e2e -- --test-threads=4 "${ignored[@]}"; }
 
 # Adds up what a layer's log says. A layer that ran no test, or ended badly without a failed test, has failed.
 count() { # LAYER STATUS

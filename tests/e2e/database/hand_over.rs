@@ -132,11 +132,14 @@ async fn the_budget_lets_only_one_pod_go() {
         ensure(allowed == Some(1), || format!("{allowed:?}"))
     })
     .await;
-    let uids = db.uids().await;
-    evict(&db, "db-1").await;
-    evict(&db, "db-2").await;
-    let first = db.pod("db-1").await;
-    assert_ne!(first.uid().as_ref(), uids.get("db-1"));
+    let (primary, uids) = (db.primary().await, db.uids().await);
+    let replicas: Vec<&String> = uids.keys().filter(|pod| **pod != primary).collect();
+    for replica in &replicas {
+        evict(&db, replica).await;
+    }
+    let first = db.pod(replicas[0]).await;
+    assert_ne!(first.uid().as_ref(), uids.get(replicas[0]));
     assert!(is_ready(&first), "{:?}", first.status);
     db.ready().await;
+    db.no_event(&["FailingOver", "HandingOver"]).await;
 }

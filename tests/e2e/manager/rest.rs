@@ -95,7 +95,11 @@ async fn an_upgrade_restarts_no_database() {
     quiet(&databases).await;
     let before = snapshot::of_all(&databases).await;
     let pods = hera::pods(&s.client).await;
-    hera::helm_upgrade(&["podAnnotations.upgraded=yes"])
+    let other = format!(
+        "podAnnotations.upgraded={}",
+        jiff::Timestamp::now().as_second()
+    );
+    hera::helm_upgrade(&[&other])
         .await
         .expect("the release is upgraded");
     hera::settled(&s.client, hera::REPLICAS).await;

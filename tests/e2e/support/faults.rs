@@ -60,49 +60,52 @@ pub async fn evict(database: &Database, pod: &str) {
     .await;
 }
 
-/// A pod that is cut off; dropping this heals the network.
+/// Chain of packet filter rules with all cuts: it is emptied when this process ends without healing them.
+pub const CHAIN: &str = "HERA-E2E";
+
+/// A network that is cut; dropping this heals it.
 pub struct Cut {
-    rules: Vec<Vec<String>>,
+    rules: Vec<String>,
 }
 
 impl Cut {
     /// Cuts a pod off from everything: other pods, the node, and clients.
     pub async fn from_everything(ip: &str) -> Self {
-        Self::new(&[&["PREROUTING", "-s", ip], &["POSTROUTING", "-d", ip]]).await
+        Self::new(vec![format!("-s {ip}"), format!("-d {ip}")]).await
     }
 
     /// Cuts two pods off from each other.
     pub async fn between(a: &str, b: &str) -> Self {
-        Self::new(&[
-            &["PREROUTING", "-s", a, "-d", b],
-            &["PREROUTING", "-s", b, "-d", a],
-        ])
-        .await
+        Self::new(vec![format!("-s {a} -d {b}"), format!("-s {b} -d {a}")]).await
     }
 
-    async fn new(rules: &[&[&str]]) -> Self {
-        let mut cut = Self { rules: Vec::new() };
-        for rule in rules {
-            let rule: Vec<String> = rule
-                .iter()
-                .chain(&["-j", "DROP"])
-                .map(|word| (*word).to_owned())
-                .collect();
-            let mut words = vec!["enter", "iptables", "-t", "mangle", "-A"];
-            words.extend(rule.iter().map(String::as_str));
-            tool(&words).await.expect("the network is cut");
-            cut.rules.push(rule);
+    async fn new(rules: Vec<String>) -> Self {
+        let cut = Self { rules };
+        // Before the address of a Service becomes that of a pod, and after it.
+        let mut script = format!("iptables -w -t mangle -N {CHAIN} 2>/dev/null\n");
+        for hook in ["PREROUTING", "POSTROUTING"] {
+            script += &format!(
+                "iptables -w -t mangle -C {hook} -j {CHAIN} 2>/dev/null || iptables -w -t mangle -A {hook} -j {CHAIN} || exit\n"
+            );
         }
+        script += &cut.change("-A");
+        tool(&["enter", "sh", "-c", &script])
+            .await
+            .expect("the network is cut");
         cut
+    }
+
+    fn change(&self, how: &str) -> String {
+        let commands = self
+            .rules
+            .iter()
+            .map(|rule| format!("iptables -w -t mangle {how} {CHAIN} {rule} -j DROP"));
+        commands.collect::<Vec<_>>().join(" && ")
     }
 }
 
 impl Drop for Cut {
     fn drop(&mut self) {
-        for rule in &self.rules {
-            let mut words = vec!["enter", "iptables", "-t", "mangle", "-D"];
-            words.extend(rule.iter().map(String::as_str));
-            tool_blocking(&words);
-        }
+        tool_blocking(&["enter", "sh", "-c", &self.change("-D")]);
     }
 }

@@ -7,13 +7,15 @@ use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::cluster::{kubectl, path, root, run};
+use super::cluster::{self, kubectl, path, root, run};
+use super::faults::CHAIN;
+use super::scenario::LABEL;
 use super::wait::{SOON, ensure, until};
 
 /// Namespace of the release.
@@ -41,14 +43,22 @@ pub async fn shared() -> Use {
     Use::Shared(lock)
 }
 
-/// Waits until Hera runs and no other test uses it.
-pub async fn alone() -> Use {
+/// Waits until Hera runs and no other test uses it. A test that failed may have left it without pods.
+pub async fn alone(client: &Client) -> Use {
     let lock = IN_USE.write().await;
     INSTALLED.get_or_init(install).await;
+    scale(client, REPLICAS).await;
     Use::Alone(lock)
 }
 
 async fn install() {
+    until("the namespace of a former run is gone", SOON, || async {
+        let all = Api::<Namespace>::all(cluster::client().await);
+        let found = all.get_opt(NAMESPACE).await.map_err(|e| e.to_string())?;
+        let ending = found.is_some_and(|n| n.metadata.deletion_timestamp.is_some());
+        ensure(!ending, || "it is being deleted".into())
+    })
+    .await;
     // Another image under the same name, or what a former run left behind, is taken over by new pods.
     let run_id = format!("{}-{}", std::process::id(), jiff::Timestamp::now());
     helm_upgrade(&[&format!("podAnnotations.run=\"{run_id}\"")])
@@ -94,9 +104,10 @@ fn watch_over() {
     }
     let script = format!(
         "trap '' INT TERM HUP; cat; \
-         kubectl delete namespace --selector {LABEL} --wait=true --timeout=120s; \
-         helm uninstall {RELEASE} --namespace {NAMESPACE} --wait; kubectl delete namespace {NAMESPACE} --wait=false",
-        LABEL = super::scenario::LABEL,
+         kubectl get --raw /readyz --request-timeout=5s || exit 0; \
+         tests/cluster/cluster enter iptables -w -t mangle -F {CHAIN}; \
+         kubectl delete namespace --selector {LABEL} --timeout=120s; \
+         helm uninstall {RELEASE} --namespace {NAMESPACE} --wait; kubectl delete namespace {NAMESPACE} --timeout=120s",
     );
     let child = std::process::Command::new("sh")
         .args(["-c", &script])

@@ -1,6 +1,7 @@
 //! One test: a namespace of its own, removed at the end, and what a person needs to know when it fails.
 
 use std::collections::BTreeMap;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -33,16 +34,23 @@ pub struct Scenario {
 impl Scenario {
     /// A test that leaves Hera alone, and runs beside others.
     pub async fn shared(name: &'static str) -> Self {
-        Self::start(name, hera::shared().await).await
+        let client = cluster::client().await;
+        Self::start(name, client, hera::shared().await).await
     }
 
     /// A test that disturbs Hera, or needs to know all that it does.
     pub async fn alone(name: &'static str) -> Self {
-        Self::start(name, hera::alone().await).await
+        let client = cluster::client().await;
+        let used = hera::alone(&client).await;
+        Self::start(name, client, used).await
     }
 
-    async fn start(name: &'static str, used: Use) -> Self {
-        let client = cluster::client().await;
+    async fn start(name: &'static str, client: Client, used: Use) -> Self {
+        // Shown at once, not at the end of all tests, which may not come.
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            std::panic::set_hook(Box::new(|panic| cluster::say(&panic.to_string())));
+        });
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("e2e-{name}-{}-{number}", std::process::id());
         let object = Namespace {
