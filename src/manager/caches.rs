@@ -303,13 +303,16 @@ fn explain(error: &watcher::Error) -> String {
     }
 }
 
-/// Drops what no operator reads and what makes up to half of an object.
+/// Drops what no operator reads and what makes up to half of an object, and copies the rest: reading an object leaves its
+/// lists with room for more elements than they have, which for types as large as those of Kubernetes takes more memory
+/// than the object itself. A copy has no spare room.
 fn slim<K: Kind>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
+    *object = object.clone();
 }
 
 #[cfg(test)]
