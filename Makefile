@@ -54,8 +54,8 @@ test-e2e: ## Run the end-to-end tests
 test-long: ## Run what takes longer than `make test` may: wide fault sweeps, many more random cases
 	HERA_TEST_LONG=1 hack/test.sh
 
-bench: ## Measure, and write the tables of docs/performance.md
-	source hack/cluster.sh && cargo bench
+bench: ## Measure, and write the tables of docs/performance.md (nothing else should run on the machine)
+	hack/bench.sh
 
 ##@ Throw-away cluster
 

@@ -27,9 +27,20 @@ impl Manager {
 
     /// The same with a kubeconfig of the caller's choice.
     pub async fn start_with(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_hera"));
+        Self::start_program(program, kubeconfig, namespace, flags).await
+    }
+
+    /// The same with another build of the program.
+    pub async fn start_program(
+        program: &Path,
+        kubeconfig: &Path,
+        namespace: &str,
+        flags: &[&str],
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let log = File::create(dir.path().join("log")).expect("a log file");
-        let child = Command::new(env!("CARGO_BIN_EXE_hera"))
+        let child = Command::new(program)
             .args(["run", "--bind-address=127.0.0.1:0"])
             .arg(format!("--lease-namespace={namespace}"))
             .args(flags)
@@ -44,6 +55,12 @@ impl Manager {
             dir,
             address,
         }
+    }
+
+    /// The process id.
+    #[allow(dead_code)] // Only benchmarks ask.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// All that was logged so far.
