@@ -82,13 +82,17 @@ impl Cut {
     async fn new(rules: Vec<String>) -> Self {
         let cut = Self { rules };
         // Before the address of a Service becomes that of a pod, and after it.
-        let mut script = format!("iptables -w -t mangle -N {CHAIN} 2>/dev/null\n");
-        for hook in ["PREROUTING", "POSTROUTING"] {
-            script += &format!(
-                "iptables -w -t mangle -C {hook} -j {CHAIN} 2>/dev/null || iptables -w -t mangle -A {hook} -j {CHAIN} || exit\n"
-            );
-        }
-        script += &cut.change("-A");
+        let hooks = ["PREROUTING", "POSTROUTING"].map(|hook| {
+            format!(
+                "iptables -w -t mangle -C {hook} -j {CHAIN} 2>/dev/null || iptables -w -t mangle -A {hook} -j {CHAIN} || exit"
+            )
+        });
+        let script = [
+            format!("iptables -w -t mangle -N {CHAIN} 2>/dev/null"),
+            hooks.join("\n"),
+            cut.change("-A"),
+        ]
+        .join("\n");
         tool(&["enter", "sh", "-c", &script])
             .await
             .expect("the network is cut");
