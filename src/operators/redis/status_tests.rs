@@ -278,14 +278,19 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
         adopted: false,
         owned: false,
     };
-    let v = validate(
-        &redis,
-        &Observed {
+    let checked = |claim: &Claim| {
+        let o = Observed {
             claims: vec![claim.clone()],
             ..Observed::default()
-        },
-    )
-    .unwrap();
+        };
+        validate(&redis, &o).unwrap()
+    };
+    let rounded_up = checked(&Claim {
+        requested: 1 << 30,
+        ..claim.clone()
+    });
+    assert!(rounded_up.problems.is_empty(), "the storage rounded up");
+    let v = checked(&claim);
     assert_eq!(v.storage.as_ref().map(|s| s.bytes), Some(2 << 30));
     let mut o = serving(&v);
     o.claims = vec![claim];

@@ -287,11 +287,13 @@ fn storage(storage: &Storage, observed: &Observed, errors: &mut Errors) -> Optio
         when_deleted: storage.when_deleted,
         when_scaled: storage.when_scaled,
     };
-    let bound = observed.claims.iter().filter(|c| c.bound);
-    if let Some(largest) = bound
-        .max_by_key(|c| c.capacity)
-        .filter(|c| c.capacity > valid.bytes)
-    {
+    // A volume may be larger than what was asked for: storage systems round up. That is not what the user makes smaller.
+    let bytes = valid.bytes;
+    let shrunk = observed
+        .claims
+        .iter()
+        .filter(|c| c.bound && c.requested > bytes && c.capacity > bytes);
+    if let Some(largest) = shrunk.max_by_key(|c| c.capacity) {
         let message = format!(
             "cannot be smaller than the volume of {}, which has {} bytes; a volume can only grow",
             largest.name, largest.capacity

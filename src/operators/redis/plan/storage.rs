@@ -81,15 +81,16 @@ fn grow(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
     let growing: Vec<&Claim> = o
         .claims
         .iter()
-        .filter(|c| c.bound && (c.requested != storage.bytes || c.capacity < storage.bytes))
+        .filter(|c| c.bound && (c.requested < storage.bytes || c.capacity < storage.bytes))
         .collect();
     for claim in &growing {
         if claim.requested == storage.bytes {
             continue;
         }
         let larger = claim.requested < storage.bytes;
-        // A request that the storage cannot fulfil may be lowered again, but not below what the volume has.
-        let lowered = claim.requested > storage.bytes && claim.capacity <= storage.bytes;
+        // A request that the storage cannot fulfil may be lowered again. Kubernetes refuses to lower it to what the volume has or
+        // less; then the volume is as it should be, and only the request stays too large.
+        let lowered = claim.requested > storage.bytes;
         if larger && o.expandable == Some(false) {
             let message = format!(
                 "{} cannot grow to {}: its storage class does not allow it",

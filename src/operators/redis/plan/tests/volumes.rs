@@ -49,7 +49,10 @@ fn a_request_that_the_storage_cannot_fulfil_is_lowered_again() {
         c.requested = 8 << 30;
         c.failed = Some("too large".into());
     }
-    assert_eq!(grows(&run(&v, &o)), 3);
+    assert_eq!(grows(&run(&grown(v.clone()), &o)), 3);
+    let p = run(&v, &o);
+    assert_eq!(grows(&p), 0, "Kubernetes refuses what the volume has");
+    assert_eq!(p.findings.storage, None, "the volume has its size");
     o.claims.iter_mut().for_each(|c| c.capacity = 4 << 30);
     assert_eq!(grows(&run(&v, &o)), 0, "never below what the volume has");
 }
