@@ -98,7 +98,7 @@ async fn a_class_that_cannot_grow_is_told() {
     );
 }
 
-/// The storage refuses the size: it is said, and a smaller one heals.
+/// The storage refuses the size: it is said, and the former one heals, and one that the storage can give.
 #[tokio::test]
 async fn a_size_that_the_storage_refuses_is_told() {
     let s = Scenario::shared("limited").await;
@@ -115,6 +115,9 @@ async fn a_size_that_the_storage_refuses_is_told() {
     db.wait_for("StorageReady", "False", &["VolumeExpansionFailed"])
         .await;
     db.blocked("VolumeExpansionFailed").await;
+    db.patch(json!({"spec": {"storage": {"size": "1Gi"}}}))
+        .await;
+    db.ready().await;
     db.patch(json!({"spec": {"storage": {"size": "2Gi"}}}))
         .await;
     db.ready().await;
