@@ -30,6 +30,9 @@ const IMMUTABLE: &[&str] = &[
 /// Key of the ConfigMap under which the values are kept that directives had before the user set them.
 pub const DEFAULTS_KEY: &str = "defaults.json";
 
+/// How many good replicas a primary demands before it takes a write.
+pub const MIN_REPLICAS: &str = "min-replicas-to-write";
+
 /// It takes a restart to change this directive.
 pub fn needs_restart(name: &str) -> bool {
     IMMUTABLE.contains(&name)
@@ -45,10 +48,7 @@ pub fn own(v: &Validated) -> BTreeMap<String, String> {
         ("maxmemory-policy".to_owned(), v.memory_policy.to_owned()),
     ]);
     if v.mode == Mode::Replication {
-        own.insert(
-            "min-replicas-to-write".to_owned(),
-            v.min_replicas_to_write.to_string(),
-        );
+        own.insert(MIN_REPLICAS.to_owned(), v.min_replicas_to_write.to_string());
         own.insert(
             "min-replicas-max-lag".to_owned(),
             MAX_LAG_SECONDS.to_string(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::directives;
-use super::super::model::{Observed, Plan, Problem, Step, Validated};
+use super::super::model::{Instance, Observed, Plan, Problem, Step, Validated};
 use super::super::reasons;
 
 /// Plans what has to be set on which server.
@@ -24,6 +24,8 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
                 refused.get_or_insert_with(|| {
                     Problem::of(reasons::InvalidConfig, format!("Redis/{}", v.name), message)
                 });
+            } else if too_early(o, i, name, value) {
+                pending.push(i.pod.clone());
             } else if !directives::in_effect(i, name, value) {
                 due.insert(name.clone(), value.clone());
             }
@@ -43,6 +45,7 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
             });
         }
     }
+    pending.dedup();
     plan.findings.config = refused.or_else(|| {
         (!pending.is_empty()).then(|| {
             Problem::of(
@@ -52,4 +55,16 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
             )
         })
     });
+}
+
+/// A primary that demands more replicas than it has refuses every write: after scaling out it waits until they are in sync. What it
+/// demanded before stays.
+fn too_early(o: &Observed, i: &Instance, name: &str, value: &str) -> bool {
+    if name != directives::MIN_REPLICAS || !i.is_primary() {
+        return false;
+    }
+    let number = |text: Option<&String>| text.and_then(|t| t.parse::<usize>().ok());
+    let (before, wanted) = (number(i.config.get(name)), value.parse().ok());
+    let in_sync = o.instances.iter().filter(|r| r.in_sync_with(i)).count();
+    before < wanted && wanted > Some(in_sync)
 }

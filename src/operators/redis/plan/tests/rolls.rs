@@ -181,3 +181,26 @@ fn an_outdated_pod_that_runs_but_never_comes_into_sync_does_not_block_the_correc
     o.instances[1].age = Duration::from_secs(120);
     assert_eq!(deleted(&run(&v, &o)), Some("db-1"));
 }
+
+#[test]
+fn a_primary_demands_replicas_only_when_they_are_in_sync() {
+    let (v, mut o) = healthy(3);
+    let name = crate::operators::redis::directives::MIN_REPLICAS;
+    let set = |o: &Observed| {
+        run(&v, o).chores.iter().any(|c| {
+            matches!(c, Step::Configure { pod, directives } if pod == "db-0" && directives.contains_key(name))
+        })
+    };
+    o.instances[0].config.insert(name.into(), "0".into());
+    assert!(set(&o));
+    let replicas: Vec<_> = o.instances.drain(1..).collect();
+    assert!(!set(&o), "scaled out a moment ago");
+    assert_eq!(
+        run(&v, &o).findings.config.map(|f| f.reason),
+        Some(reasons::ConfigPending)
+    );
+    o.instances.extend(replicas);
+    o.instances[0].config.insert(name.into(), "2".into());
+    o.instances.truncate(1);
+    assert!(set(&o), "less may be demanded at any time");
+}
