@@ -102,14 +102,21 @@ impl Gaps {
     /// Waits until all pods are ready and all replicas follow.
     async fn whole(&self) {
         let database = &self.database;
-        database.one_primary().await;
-        let primary = database.primary().await;
-        until("all replicas follow", LONG, || async {
+        until("all pods are ready", LONG, || async {
             let pods = database.pods().await;
-            let good = |pod: &Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
-            let ready = pods.values().filter(|pod| good(pod)).count();
-            ensure(ready == PODS, || format!("{ready} pods are ready"))?;
-            for pod in pods.into_keys().filter(|pod| *pod != primary) {
+            let good = |pod: &&Pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none();
+            let ready = pods.values().filter(good).count();
+            ensure(ready == PODS, || format!("{ready} pods are ready"))
+        })
+        .await;
+        let primary = database.one_primary().await;
+        until("all replicas follow", LONG, || async {
+            for pod in database
+                .pods()
+                .await
+                .into_keys()
+                .filter(|pod| *pod != primary)
+            {
                 let server = database.server(&pod).await;
                 let link = server.info("replication", "master_link_status").await?;
                 ensure(link == "up", || format!("the link of {pod} is {link}"))?;
@@ -117,7 +124,6 @@ impl Gaps {
             Ok(())
         })
         .await;
-        database.one_primary().await;
         database.ready().await;
     }
 }
