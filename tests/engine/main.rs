@@ -55,6 +55,8 @@ on_every_server! {
     crate::replication::a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data => a_server_that_follows_nobody_reachable_takes_no_write_and_keeps_its_data,
     crate::replication::only_a_snapshot_of_an_orderly_stop_keeps_the_history => only_a_snapshot_of_an_orderly_stop_keeps_the_history,
     crate::replication::a_hand_over_loses_no_acknowledged_write => a_hand_over_loses_no_acknowledged_write,
+    crate::replication::a_hand_over_without_the_wait_loses_no_acknowledged_write => a_hand_over_without_the_wait_loses_no_acknowledged_write,
+    crate::replication::writes_go_on_when_the_replica_does_not_take_over => writes_go_on_when_the_replica_does_not_take_over,
     crate::replication::a_hand_over_to_a_stopped_replica_is_given_up => a_hand_over_to_a_stopped_replica_is_given_up,
     crate::replication::after_a_promotion_the_others_resync_partially => after_a_promotion_the_others_resync_partially,
     crate::replication::an_isolated_primary_refuses_writes => an_isolated_primary_refuses_writes,

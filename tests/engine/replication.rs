@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hera::engines::redis::{Address, FailoverState, Failure, Role};
+use hera::engines::redis::{Address, Client, FailoverState, Failure, Role};
 
 use crate::server::{Program, Server, eventually, free_port, send, until};
 
@@ -70,6 +70,23 @@ pub async fn only_a_snapshot_of_an_orderly_stop_keeps_the_history(program: Progr
 }
 
 pub async fn a_hand_over_loses_no_acknowledged_write(program: Program) {
+    hand_over_under_writes(program, async |old, _, link| {
+        old.failover_to(link, Duration::from_secs(20)).await
+    })
+    .await;
+}
+
+pub async fn a_hand_over_without_the_wait_loses_no_acknowledged_write(program: Program) {
+    hand_over_under_writes(program, async |old, new, link| {
+        old.hand_over_to(new, link, Duration::from_secs(20)).await
+    })
+    .await;
+}
+
+async fn hand_over_under_writes(
+    program: Program,
+    hand_over: impl AsyncFnOnce(&Client, &Client, &Address) -> Result<(), Failure>,
+) {
     let primary = Server::start(&program, &[]).await;
     let target = Server::start_replica(&program, &primary, &[]).await;
     let other = Server::start_replica(&program, &primary, &[]).await;
@@ -95,9 +112,7 @@ pub async fn a_hand_over_loses_no_acknowledged_write(program: Program) {
         .iter()
         .find(|link| link.address() == target.address())
         .unwrap();
-    old.failover_to(&link.address(), Duration::from_secs(20))
-        .await
-        .unwrap();
+    hand_over(&old, &new, &link.address()).await.unwrap();
     until(&new, |info| info.role == Role::Primary).await;
     let demoted = until(&old, |info| info.role == Role::Replica && info.link_up).await;
     assert_eq!(demoted.primary(), Some(target.address()));
@@ -168,6 +183,31 @@ pub async fn a_hand_over_to_a_stopped_replica_is_given_up(program: Program) {
     client.failover_abort().await.unwrap();
     until(&client, |info| info.failover_state == FailoverState::None).await;
     client.failover_abort().await.unwrap();
+    send(&mut data, &["SET", "k", "x"]).await.unwrap();
+}
+
+pub async fn writes_go_on_when_the_replica_does_not_take_over(program: Program) {
+    let primary = Server::start(&program, &[]).await;
+    let target = Server::start_replica(&program, &primary, &[]).await;
+    let (client, heir) = (primary.hera().await, target.hera().await);
+    let mut data = primary.data().await;
+    let limit = Duration::from_millis(300);
+
+    // The address is not what the primary lists: it refuses, and nothing waits after that.
+    let wrong = Address::new("127.0.0.1", free_port());
+    let refused = client.hand_over_to(&heir, &wrong, limit).await;
+    assert!(matches!(refused, Err(Failure::Command(_))), "{refused:?}");
+    send(&mut data, &["SET", "k", "v"]).await.unwrap();
+
+    // A replica that does not answer cannot be asked: the server's own hand-over is left to give up.
+    target.stop();
+    send(&mut data, &["SET", "k", "w"]).await.unwrap();
+    client
+        .hand_over_to(&heir, &target.address(), limit)
+        .await
+        .unwrap();
+    let info = until(&client, |info| info.failover_state == FailoverState::None).await;
+    assert_eq!(info.role, Role::Primary);
     send(&mut data, &["SET", "k", "x"]).await.unwrap();
 }
 

@@ -180,16 +180,20 @@ impl Client {
     ///
     /// `replica` is exactly what the primary shows in [`Info::replicas`]. Success says only that the hand-over began:
     /// poll [`Info::failover_state`] and [`Info::role`]. When `limit` (whole milliseconds, at least 1) passes first, the
-    /// server gives up by itself and stays primary. It is never forced, which would lose writes.
+    /// server gives up by itself and stays primary. It is not forced, which would lose writes.
     pub async fn failover_to(&self, replica: &Address, limit: Duration) -> Result<(), Failure> {
-        let mut command = redis::cmd("FAILOVER");
-        command
-            .arg("TO")
-            .arg(&replica.host)
-            .arg(replica.port)
-            .arg("TIMEOUT")
-            .arg(milliseconds(limit));
-        self.call(&command).await
+        self.call(&failover(replica, limit)).await
+    }
+
+    /// `FAILOVER TO host port TIMEOUT ms FORCE`: after `limit` the role is given away also when the replica has not
+    /// acknowledged everything. It loses no write only where it is known that the replica has everything, and writes are
+    /// paused.
+    pub(super) async fn failover_without_wait(
+        &self,
+        replica: &Address,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        self.call(failover(replica, limit).arg("FORCE")).await
     }
 
     /// `FAILOVER ABORT`. That none is in progress is no failure: the wish is fulfilled.
@@ -318,6 +322,17 @@ fn reply<T: FromRedisValue>(value: Value) -> Result<T, Failure> {
         Value::ServerError(error) => Err(Failure::from_reply(&error)),
         value => T::from_redis_value(value).map_err(|error| Failure::Protocol(error.to_string())),
     }
+}
+
+fn failover(replica: &Address, limit: Duration) -> Cmd {
+    let mut command = redis::cmd("FAILOVER");
+    command
+        .arg("TO")
+        .arg(&replica.host)
+        .arg(replica.port)
+        .arg("TIMEOUT")
+        .arg(milliseconds(limit));
+    command
 }
 
 /// Whole milliseconds, at least 1: the servers refuse 0 or take it for "no limit".

@@ -8,6 +8,7 @@
 //! | `address` | where a server listens, who logs in, how long a call may take |
 //! | `failure` | why a call failed, and whether the server lives all the same |
 //! | `client` | the commands that Hera sends |
+//! | `hand_over` | a planned change of the primary with the shortest pause of writes |
 //! | `info` | the reply of `INFO` as a typed value |
 //! | `acl` | the ACL users that Hera creates and what they may do |
 //! | `monitor` | one connection held to one server, with its last state and a channel of changes |
@@ -19,6 +20,7 @@ mod acl;
 mod address;
 mod client;
 mod failure;
+mod hand_over;
 mod info;
 mod monitor;
 mod observation;

@@ -383,11 +383,8 @@ impl Operator {
             .map(|s| s.conditions.as_slice())
             .unwrap_or_default();
         let transitions = conditions::transitions(old, &new.conditions);
-        // What is in progress is told by the events of the steps themselves.
-        let told = transitions
-            .iter()
-            .filter(|t| t.condition.type_ != status::PROGRESSING);
-        let events = told.map(|t| {
+        let news = transitions.iter().filter(|t| status::is_news(t));
+        let events = news.map(|t| {
             (
                 status::is_bad(t.condition),
                 t.condition.reason.clone(),

@@ -9,7 +9,7 @@ use super::build::identity;
 use super::model::{Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync};
 use super::reasons;
 use crate::engines::redis::{Engine as Program, Role};
-use crate::k8s::conditions;
+use crate::k8s::conditions::{self, ConditionStatus, Transition};
 
 /// The summary: all that the spec asks for is there and serves.
 pub const READY: &str = "Ready";
@@ -48,6 +48,22 @@ pub fn is_bad(condition: &Condition) -> bool {
         DATA_LOSS_RISK => condition.status == "True",
         PROGRESSING | PAUSED => false,
         _ => condition.status == "False",
+    }
+}
+
+/// Whether it is told by an event. That all is as it should be from the start is no news, nor is what a change in progress brings with
+/// it: the steps have events of their own.
+pub fn is_news(transition: &Transition<'_>) -> bool {
+    let Transition {
+        condition, from, ..
+    } = transition;
+    if condition.type_ == PROGRESSING {
+        return false;
+    }
+    if is_bad(condition) {
+        *from == ConditionStatus::True || !in_progress(&condition.reason)
+    } else {
+        *from != ConditionStatus::Unknown
     }
 }
 

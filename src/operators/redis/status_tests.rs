@@ -304,3 +304,31 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
         "a lost primary is looked after"
     );
 }
+
+#[test]
+fn only_what_users_should_look_at_becomes_an_event() {
+    use crate::k8s::conditions::ConditionStatus::{False, True, Unknown};
+    let cases = [
+        (READY, Unknown, False, reasons::Creating, false),
+        (READY, Unknown, False, reasons::ImagePullFailed, true),
+        (READY, False, False, reasons::ReplicasBehind, false),
+        (READY, False, False, reasons::ImagePullFailed, true),
+        (READY, True, False, reasons::ReplicasBehind, true),
+        (READY, False, True, reasons::AllInstancesReady, true),
+        (PAUSED, Unknown, False, reasons::NotPaused, false),
+        (PAUSED, True, False, reasons::NotPaused, true),
+        (DATA_LOSS_RISK, Unknown, False, reasons::NoRisk, false),
+        (DATA_LOSS_RISK, False, True, reasons::EmptyPrimary, true),
+        (PROGRESSING, False, True, reasons::RollingUpdate, false),
+    ];
+    for (type_, from, to, reason, news) in cases {
+        let mut one = vec![];
+        conditions::set(&mut one, type_, to, reason, "", Some(1), now());
+        let transition = Transition {
+            condition: &one[0],
+            from,
+            to,
+        };
+        assert_eq!(is_news(&transition), news, "{type_} {reason} {from:?}");
+    }
+}

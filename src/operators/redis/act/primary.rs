@@ -135,10 +135,9 @@ impl Pass<'_> {
     pub(super) async fn hand_over(&self, from: &str, to: &str) -> Result<(), Undone> {
         self.confirm().await?;
         let target = self.address(to)?;
-        match self
-            .client(from)
-            .await?
-            .failover_to(&target, HAND_OVER_TIMEOUT)
+        let (primary, replica) = (self.client(from).await?, self.client(to).await?);
+        match primary
+            .hand_over_to(&replica, &target, HAND_OVER_TIMEOUT)
             .await
         {
             // Another reconcile sent it already.

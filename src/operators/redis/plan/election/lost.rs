@@ -307,7 +307,7 @@ impl<'a> Electorate<'a> {
         let problem = Problem::of(reasons::WaitingForInstance, format!("Pod/{lost}"), message);
         Verdict {
             risk: Some(problem.clone()),
-            ..wait(problem, 2.0)
+            ..wait(problem, 10.0)
         }
     }
 
@@ -358,10 +358,11 @@ impl<'a> Electorate<'a> {
             .instances
             .iter()
             .any(|i| matches!(i.pod_state, PodState::Running));
-        let message = if starting {
-            "no instance answers yet"
+        // The first answer of a server and each change of a pod start a pass by themselves.
+        let (message, seconds) = if starting {
+            ("no instance answers yet", 5.0)
         } else {
-            "no instance runs yet"
+            ("no instance runs yet", 30.0)
         };
         wait(
             Problem::of(
@@ -369,7 +370,7 @@ impl<'a> Electorate<'a> {
                 format!("Redis/{}", self.v.name),
                 message,
             ),
-            2.0,
+            seconds,
         )
     }
 
