@@ -37,6 +37,51 @@ pub fn probe_acl_rules() -> String {
     format!("{NOTHING} +ping +info")
 }
 
+/// Rules of Hera's own user at a sentinel, without `on` and without passwords.
+///
+/// It sees what the sentinel knows, tells it what to monitor, and changes the passwords of its users.
+pub fn hera_sentinel_acl_rules() -> String {
+    format!(
+        "{NOTHING} +ping +info +command|docs +sentinel|masters +sentinel|master +sentinel|replicas \
+         +sentinel|sentinels +sentinel|get-master-addr-by-name +sentinel|myid +sentinel|ckquorum \
+         +sentinel|monitor +sentinel|remove +sentinel|set +sentinel|failover +sentinel|reset \
+         +sentinel|config +client|kill +acl|setuser +acl|getuser"
+    )
+}
+
+/// Rules of the user with which a sentinel logs in at the *data servers* (`auth-user`), without `on` and without
+/// passwords.
+///
+/// The commands are those that the servers' Sentinel manual names, and `failover` for a coordinated failover. The
+/// channel is the one in which sentinels find each other.
+pub fn sentinel_acl_rules() -> String {
+    format!(
+        "{NOTHING} &__sentinel__:hello +ping +info +role +multi +exec +slaveof +failover \
+         +config|rewrite +client|setname +client|kill +script|kill +publish +subscribe"
+    )
+}
+
+/// Rules of the user with which a sentinel logs in at *other sentinels* (`sentinel sentinel-user`), without `on` and
+/// without passwords.
+pub fn sentinel_peer_acl_rules() -> String {
+    format!(
+        "{NOTHING} &__sentinel__:hello +ping +publish +client|setname \
+         +sentinel|is-master-down-by-addr"
+    )
+}
+
+/// Rules of the user with which applications ask a *sentinel* for the primary, without `on` and without passwords.
+///
+/// The commands are those that client libraries send to a sentinel.
+pub fn sentinel_client_acl_rules() -> String {
+    format!(
+        "{NOTHING} &* +ping +info +role +command +client|setname +client|setinfo +client|id \
+         +subscribe +unsubscribe +psubscribe +punsubscribe +sentinel|masters +sentinel|master \
+         +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|get-master-addr-by-name \
+         +sentinel|myid +sentinel|ckquorum"
+    )
+}
+
 /// SHA-256 of a password in lower-case hex, as `ACL SETUSER user #hash` takes it.
 pub fn password_hash(password: &str) -> String {
     let mut text = String::with_capacity(64);
@@ -110,10 +155,21 @@ mod tests {
 
     #[test]
     fn rules_start_from_nothing_and_grant_no_category() {
-        for rules in [hera_acl_rules(), replication_acl_rules(), probe_acl_rules()] {
+        for rules in [
+            hera_acl_rules(),
+            replication_acl_rules(),
+            probe_acl_rules(),
+            hera_sentinel_acl_rules(),
+            sentinel_acl_rules(),
+            sentinel_peer_acl_rules(),
+            sentinel_client_acl_rules(),
+        ] {
             let granted = rules.strip_prefix(NOTHING).unwrap();
             for rule in granted.split_whitespace() {
-                assert!(rule.starts_with('+') && !rule.contains('@'), "{rule}");
+                assert!(
+                    rule.starts_with(['+', '&']) && !rule.contains('@'),
+                    "{rule}"
+                );
             }
         }
     }

@@ -278,7 +278,7 @@ impl Client {
         self.call(&command).await
     }
 
-    async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
+    pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
         let mut connection = self.connection.clone();
         let value = timeout(self.limits.command, connection.send_packed_command(command))
             .await
@@ -336,7 +336,7 @@ fn failover(replica: &Address, limit: Duration) -> Cmd {
 }
 
 /// Whole milliseconds, at least 1: the servers refuse 0 or take it for "no limit".
-fn milliseconds(limit: Duration) -> u64 {
+pub(super) fn milliseconds(limit: Duration) -> u64 {
     u64::try_from(limit.as_millis())
         .unwrap_or(u64::MAX)
         .clamp(1, i64::MAX.unsigned_abs())

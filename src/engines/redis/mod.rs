@@ -11,6 +11,8 @@
 //! | `hand_over` | a planned change of the primary with the shortest pause of writes |
 //! | `info` | the reply of `INFO` as a typed value |
 //! | `acl` | the ACL users that Hera creates and what they may do |
+//! | `sentinel` | the commands that Hera sends to a sentinel |
+//! | `sentinel_state` | what a sentinel knows, as typed values |
 //! | `monitor` | one connection held to one server, with its last state and a channel of changes |
 //! | `observation` | what the monitor knows of a server, and which differences are worth telling |
 //!
@@ -24,11 +26,21 @@ mod hand_over;
 mod info;
 mod monitor;
 mod observation;
+mod sentinel;
+mod sentinel_state;
 
-pub use acl::{AclUser, hera_acl_rules, password_hash, probe_acl_rules, replication_acl_rules};
+pub use acl::{
+    AclUser, hera_acl_rules, hera_sentinel_acl_rules, password_hash, probe_acl_rules,
+    replication_acl_rules, sentinel_acl_rules, sentinel_client_acl_rules, sentinel_peer_acl_rules,
+};
 pub use address::{Address, Credentials, Limits};
 pub use client::Client;
 pub use failure::Failure;
 pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
 pub use monitor::{Change, Monitor, Target};
 pub use observation::{MonitorState, What};
+pub use sentinel::{SentinelFailoverKind, SentinelFailoverStart, SentinelOption};
+pub use sentinel_state::{
+    MonitoredPrimary, MonitoredReplica, QuorumCheck, SentinelFailoverState, SentinelFlags,
+    SentinelPeer,
+};
