@@ -73,10 +73,10 @@ impl SentinelFailoverState {
         match word {
             "none" => Self::None,
             "wait_start" => Self::WaitStart,
-            "select_slave" | "select_replica" => Self::SelectReplica,
-            "send_slaveof_noone" | "send_replicaof_noone" | "send_failover" => Self::Promoting,
+            "select_slave" => Self::SelectReplica,
+            "send_slaveof_noone" => Self::Promoting,
             "wait_promotion" => Self::WaitPromotion,
-            "reconf_slaves" | "reconf_replicas" => Self::ReconfigureReplicas,
+            "reconf_slaves" => Self::ReconfigureReplicas,
             "update_config" => Self::UpdateConfig,
             other => Self::Other(other.to_owned()),
         }
