@@ -4,6 +4,7 @@
 
 pub mod act;
 pub mod api;
+pub mod apply;
 pub mod build;
 pub mod directives;
 pub mod error;

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition, Secret};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
@@ -53,9 +54,10 @@ impl Operator {
             .filter_map(|c| claim(c, &name, redis))
             .collect();
         observed.claims.sort_by_key(|c| c.ordinal);
-        observed.instances = self.pods(redis, &observed, now);
         let statefulset = observed.objects.statefulset.as_ref();
-        observed.settling = statefulset.is_some_and(|s| update_revision(s).is_none());
+        observed.update_revision = statefulset.and_then(update_revision);
+        observed.settling = statefulset.is_some() && observed.update_revision.is_none();
+        observed.instances = self.pods(redis, &observed, now);
         if let Some(credentials) = credentials {
             self.ask_servers(redis, &mut observed, credentials).await;
         }
@@ -66,6 +68,15 @@ impl Operator {
     fn objects(&self, namespace: &str, name: &str, uid: &str) -> Objects {
         let c = &self.caches;
         let get = |suffix: &str| format!("{name}-{suffix}");
+        let services = c.services.owned_by(uid);
+        let of_our_service = |slice: &EndpointSlice| {
+            let controller = owner::controller_of(&slice.metadata);
+            controller.is_some_and(|owner| {
+                services
+                    .iter()
+                    .any(|s| s.uid().as_ref() == Some(&owner.uid))
+            })
+        };
         Objects {
             statefulset: c.statefulsets.get(namespace, name).map(|o| (*o).clone()),
             config_map: c
@@ -80,12 +91,13 @@ impl Operator {
                 .secrets
                 .get(namespace, &get("connection"))
                 .map(|o| (*o).clone()),
-            services: c
-                .services
-                .owned_by(uid)
+            service_slices: c
+                .endpoint_slices
+                .list(namespace, of_our_service)
                 .iter()
                 .map(|o| (**o).clone())
                 .collect(),
+            services: services.iter().map(|o| (**o).clone()).collect(),
             endpoint_slices: c
                 .endpoint_slices
                 .owned_by(uid)
@@ -114,12 +126,16 @@ impl Operator {
         let pods = self.caches.pods.list(&namespace, |pod| {
             pod.labels().get(NAME_LABEL).is_some_and(|n| *n == name) && belongs(pod, &name)
         });
-        let revision = statefulset.and_then(update_revision);
         let mut instances: Vec<Instance> = pods
             .iter()
             .filter_map(|pod| {
                 let ordinal = i32::try_from(names::ordinal(&name, &pod.name_any())?).ok()?;
-                Some(instance(pod, ordinal, revision.as_deref(), now))
+                Some(instance(
+                    pod,
+                    ordinal,
+                    observed.update_revision.as_deref(),
+                    now,
+                ))
             })
             .collect();
         let wanted = statefulset
@@ -369,6 +385,9 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
                 .is_some_and(|have| have != r)
         }),
         pod_ready: holds("Ready"),
+        ready_for: condition("Ready")
+            .filter(|c| c.status == "True")
+            .map(|c| age(c.last_transition_time.as_ref().map(|t| t.0), now)),
         gate: condition(READINESS_GATE).map(|c| c.status == "True"),
         age: age(pod.metadata.creation_timestamp.as_ref().map(|t| t.0), now),
         node_lost: status.reason.as_deref() == Some("NodeLost")

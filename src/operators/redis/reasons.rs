@@ -46,6 +46,11 @@ mod list {
         RollingUpdate = "Pods are replaced one by one.", "Wait.";
         RollWaiting = "A change needs restarts and waits until all instances are in sync.", "Look at the instances that are not ready.";
         RolloutBudgetExhausted = "Other databases restart pods at the moment.", "Wait, or raise the rollout budget of the manager.";
+        UpdatePaused = "A change needs restarts, and spec.update.paused is true.", "Set spec.update.paused to false to go on.";
+        OutsideMaintenanceWindow = "A change needs restarts and waits for spec.update.window.", "Wait, or change the window.";
+        Soaking = "A restarted pod is watched for spec.update.soakSeconds before the next one is restarted.", "Look at the pod; correct the spec when something is wrong, or wait.";
+        ApprovalNeeded = "All replicas are up to date, and the restart of the primary waits for approval.", "Set the annotation redis.hera.dev/approve-update to the revision that the message names.";
+        Hibernated = "No pod runs because spec.hibernate is true; the volumes keep the data.", "Set spec.hibernate to false to wake the database.";
         Applying = "A change was written, and Kubernetes has not taken it up yet.", "Wait.";
         Settled = "Nothing is in progress.", "Nothing.";
         Scaling = "Pods are added or removed.", "Wait.";

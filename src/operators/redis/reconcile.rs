@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use rand::RngExt as _;
@@ -13,16 +13,16 @@ use secrecy::SecretString;
 
 use super::act::Outcome;
 use super::api::{PLAN_ONLY_ANNOTATION, RECONCILE_ANNOTATION, Redis, RedisStatus};
-use super::build::{self, Resources};
+use super::build;
 use super::error::Error;
-use super::model::{Credentials, Observed, Plan, Problem, Validated};
+use super::model::{Credentials, Observed, Plan, Problem};
 use super::observe::Passwords;
 use super::status::{self, Picture};
 use super::validate::validate;
 use super::{FIELD_MANAGER, NAME, Operator, plan, reasons};
-use crate::k8s::apply::{self, Item};
+use crate::k8s::apply;
 use crate::k8s::events::EventType;
-use crate::k8s::{self, conditions, delete};
+use crate::k8s::{self, conditions};
 use crate::manager::controller::Controller;
 
 /// After something was done, how soon to look at its effect.
@@ -283,73 +283,6 @@ impl Operator {
                 .ctx
                 .rollouts
                 .admit(&o.key, outdated < o.instances.len())
-    }
-
-    /// Applies the objects, and says whether the StatefulSet was changed.
-    async fn apply(
-        &self,
-        v: &Validated,
-        o: &Observed,
-        credentials: &Credentials,
-    ) -> Result<bool, Error> {
-        let Resources {
-            server_secret,
-            connection_secret,
-            config_map,
-            services,
-            disruption_budget,
-            statefulset,
-        } = &build::build(v, o, credentials)?;
-        let live = &o.objects;
-        let service = |s: &Service| {
-            live.services
-                .iter()
-                .find(|l| l.metadata.name == s.metadata.name)
-                .cloned()
-        };
-        let mut first = vec![
-            Item::new(server_secret, live.server_secret.as_ref())?,
-            Item::new(connection_secret, live.connection_secret.as_ref())?,
-            Item::new(config_map, live.config_map.as_ref())?,
-        ];
-        for s in services {
-            first.push(Item::new(s, service(s).as_ref())?);
-        }
-        if let Some(budget) = disruption_budget {
-            first.push(Item::new(budget, live.disruption_budget.as_ref())?);
-        }
-        let summary = apply::apply_groups(
-            &self.ctx.client,
-            FIELD_MANAGER,
-            vec![
-                first,
-                vec![Item::new(statefulset, live.statefulset.as_ref())?],
-            ],
-        )
-        .await?;
-        let changed = summary
-            .applied
-            .iter()
-            .any(|(kind, _)| kind == "StatefulSet");
-        for orphan in delete::orphans(services, &live.services) {
-            delete::delete(
-                &self.ctx.client,
-                orphan,
-                &v.owner,
-                &delete::Options::default(),
-            )
-            .await?;
-        }
-        if let (None, Some(budget)) = (disruption_budget, &live.disruption_budget) {
-            delete::delete(
-                &self.ctx.client,
-                budget,
-                &v.owner,
-                &delete::Options::default(),
-            )
-            .await?;
-        }
-        Ok(changed)
     }
 
     async fn refuse(

@@ -388,6 +388,8 @@ fn phase(p: &Picture<'_>, serving: bool, problems: &[Problem]) -> &'static str {
     let has = |reason| problems.iter().any(|p| p.reason == reason);
     if p.dry {
         "Paused"
+    } else if p.v.hibernate {
+        "Hibernated"
     } else if problems.is_empty() {
         "Running"
     } else if has(reasons::FailingOver) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::api::{
-    ACCEPT_DATA_LOSS_ANNOTATION, APPROVE_PRIMARY_ANNOTATION, Engine, EvictionPolicy, Mode,
-    RESTARTED_AT_ANNOTATION, Redis, RedisSpec, SWITCHOVER_ANNOTATION, Storage,
+    ACCEPT_DATA_LOSS_ANNOTATION, APPROVE_PRIMARY_ANNOTATION, APPROVE_UPDATE_ANNOTATION, Engine,
+    EvictionPolicy, Mode, PrimaryUpdate, RESTARTED_AT_ANNOTATION, Redis, RedisSpec,
+    SWITCHOVER_ANNOTATION, Storage,
 };
-use super::model::{Observed, Problem, ValidStorage, Validated};
+use super::model::{Observed, Problem, ValidStorage, ValidUpdate, Validated, Window};
 use super::reasons;
 use crate::k8s::names;
 use crate::k8s::owner;
@@ -84,6 +85,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     storage_stays(spec, observed, &mut errors);
     let min_replicas_to_write = min_replicas(spec, replicas, &mut errors);
     let max_memory = max_memory(spec, &mut errors);
+    let update = update(redis, &mut errors);
     let owner = owner::controller_reference(redis).map_err(|e| {
         vec![FieldError {
             field: "metadata".into(),
@@ -93,15 +95,8 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     if !errors.0.is_empty() {
         return Err(errors.0);
     }
-    let annotation = |key: &str| {
-        redis
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get(key))
-            .filter(|v| !v.is_empty())
-            .cloned()
-    };
+    let annotation = |key: &str| annotation(redis, key);
+    let mode = mode(spec, &name, observed);
     Ok(Validated {
         name,
         namespace: redis.metadata.namespace.clone().unwrap_or_default(),
@@ -109,7 +104,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         generation: redis.metadata.generation.unwrap_or_default(),
         engine: spec.engine,
         image: image(spec),
-        mode: spec.mode,
+        mode,
         replicas,
         resources: spec.resources.clone().unwrap_or_default(),
         max_memory,
@@ -128,6 +123,8 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         min_replicas_to_write,
         unresponsive_after: unresponsive_after(spec),
         services: spec.services.clone().unwrap_or_default(),
+        update,
+        hibernate: spec.hibernate,
         pod_template: spec.pod_template.clone().unwrap_or_default(),
         restarted_at: annotation(RESTARTED_AT_ANNOTATION),
         switchover: annotation(SWITCHOVER_ANNOTATION),
@@ -135,6 +132,13 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         accept_data_loss: annotation(ACCEPT_DATA_LOSS_ANNOTATION).as_deref() == Some("true"),
         problems: errors.1.iter().map(|e| problem(redis, e)).collect(),
     })
+}
+
+fn annotation(redis: &Redis, key: &str) -> Option<String> {
+    let all = redis.metadata.annotations.as_ref();
+    all.and_then(|a| a.get(key))
+        .filter(|v| !v.is_empty())
+        .cloned()
 }
 
 fn problem(redis: &Redis, error: &FieldError) -> Problem {
@@ -163,6 +167,25 @@ impl Errors {
             field: field.into(),
             message: message.into(),
         });
+    }
+}
+
+/// On the way from Replication to Standalone it stays Replication until the first pod is the primary and the only one: before that
+/// the Service may not lead to all pods.
+fn mode(spec: &RedisSpec, name: &str, observed: &Observed) -> Mode {
+    let others = observed
+        .instances
+        .iter()
+        .any(|i| i.ordinal > 0 && !i.uid.is_empty());
+    let elsewhere = observed
+        .status
+        .primary
+        .as_deref()
+        .is_some_and(|primary| names::ordinal(name, primary) != Some(0));
+    if spec.mode == Mode::Standalone && (others || elsewhere) {
+        Mode::Replication
+    } else {
+        spec.mode
     }
 }
 
@@ -241,6 +264,12 @@ fn ranges(spec: &RedisSpec, errors: &mut Errors) {
             availability.and_then(|a| a.unresponsive_after_seconds),
             3,
             600,
+        ),
+        (
+            "spec.update.soakSeconds",
+            spec.update.as_ref().and_then(|u| u.soak_seconds),
+            0,
+            604_800,
         ),
     ] {
         if value.is_some_and(|v| v < min || v > max) {
@@ -339,6 +368,30 @@ fn min_replicas(spec: &RedisSpec, replicas: i32, errors: &mut Errors) -> i32 {
         );
     }
     wanted.unwrap_or(i32::from(replicas >= 3))
+}
+
+/// A window that cannot be used stays shut: what is not said to be allowed is not done.
+fn update(redis: &Redis, errors: &mut Errors) -> ValidUpdate {
+    let Some(update) = &redis.spec.update else {
+        return ValidUpdate::default();
+    };
+    let mut valid = ValidUpdate {
+        paused: update.paused,
+        ask_for_primary: update.primary == PrimaryUpdate::Approved,
+        approved: annotation(redis, APPROVE_UPDATE_ANNOTATION),
+        soak: Duration::from_secs(
+            u64::try_from(update.soak_seconds.unwrap_or(0)).unwrap_or_default(),
+        ),
+        window: None,
+    };
+    match update.window.as_ref().map(Window::parse).transpose() {
+        Ok(window) => valid.window = window,
+        Err((field, message)) => {
+            errors.leave_out(format!("spec.update.window.{field}"), message);
+            valid.paused = true;
+        }
+    }
+    valid
 }
 
 fn unresponsive_after(spec: &RedisSpec) -> Duration {

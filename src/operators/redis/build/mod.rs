@@ -20,7 +20,7 @@ use super::model::{Credentials, Observed, Validated};
 use crate::k8s::labels::Identity;
 
 pub use access::{OPERATOR_USER, PROBE_USER, REPLICATION_USER, credentials_secret};
-pub use network::{Published, endpoint_slices, published};
+pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, published};
 pub use patch::PatchError;
 
 /// Everything that one `Redis` owns, but its endpoint slices and claims.

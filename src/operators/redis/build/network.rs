@@ -11,6 +11,9 @@ use super::super::api::{ServiceTemplate, ServiceType};
 use super::super::model::{Instance, Observed, PORT, Validated};
 use super::{identity, metadata, non_empty};
 
+/// Label of an endpoint slice with the name of its Service.
+pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
 /// The Services: to the primary, to the replicas, and the headless one that names the pods.
 ///
 /// In mode Replication those for clients have no selector: Hera writes their endpoint slices in the step that changes the primary.
@@ -116,7 +119,7 @@ pub fn endpoint_slices(v: &Validated, published: &Published<'_>) -> Vec<Endpoint
 fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) -> EndpointSlice {
     let mut meta = metadata(v, name.to_owned());
     let labels = meta.labels.get_or_insert_default();
-    labels.insert("kubernetes.io/service-name".into(), service);
+    labels.insert(SERVICE_NAME_LABEL.into(), service);
     labels.insert(
         "endpointslice.kubernetes.io/managed-by".into(),
         "hera.dev".into(),
@@ -163,7 +166,7 @@ fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) ->
 
 /// At most one pod at a time may be taken away by choice. A single server has no budget: it would block every drain for ever.
 pub fn disruption_budget(v: &Validated) -> Option<PodDisruptionBudget> {
-    (v.replicas > 1).then(|| PodDisruptionBudget {
+    (v.replicas > 1 && !v.hibernate).then(|| PodDisruptionBudget {
         metadata: metadata(v, v.name.clone()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),

@@ -21,6 +21,7 @@ use super::super::model::{
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
 use super::{config, identity, metadata};
+use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
 const USER: i64 = 999;
@@ -54,6 +55,9 @@ pub fn statefulset(v: &Validated, o: &Observed) -> Result<StatefulSet, PatchErro
 }
 
 fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
+    if v.hibernate {
+        return 0;
+    }
     let primary = o
         .status
         .primary
@@ -79,11 +83,27 @@ fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
         .any(|i| i.ordinal >= v.replicas);
     let existing = o.instances.iter().filter(|i| !i.uid.is_empty());
     let highest = existing.map(|i| i.ordinal + 1).max().unwrap_or(0);
+    if let Some(ordinal) = asleep(v, o, live) {
+        return v.replicas.max(ordinal + 1);
+    }
     if kept {
         live.unwrap_or(highest).max(v.replicas)
     } else {
         v.replicas
     }
+}
+
+/// The ordinal of the last primary of a database that sleeps: its volume has the newest data, so it wakes too, also when the database
+/// was made smaller meanwhile.
+fn asleep(v: &Validated, o: &Observed, live: Option<i32>) -> Option<i32> {
+    let no_pod = live == Some(0) && o.instances.iter().all(|i| i.uid.is_empty());
+    let last = o.status.election.as_ref().filter(|_| no_pod)?;
+    let ordinal = names::ordinal(&v.statefulset_name(), &last.candidate)?;
+    let claim = o
+        .claims
+        .iter()
+        .find(|c| i64::from(c.ordinal) == i64::from(ordinal))?;
+    Some(claim.ordinal)
 }
 
 /// Claim templates cannot be changed: as long as the StatefulSet lives its own are repeated, and the plan makes it anew when they differ.

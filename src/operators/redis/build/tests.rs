@@ -1,5 +1,7 @@
 //! What is built: a golden pod template, purity, and that no field of the spec is silently ignored.
 
+mod leaves;
+
 use std::collections::BTreeSet;
 
 use kube::CustomResourceExt;
@@ -52,6 +54,7 @@ fn built(spec: &Value) -> String {
         v.min_replicas_to_write,
         v.password_ref.clone(),
         v.storage.as_ref().map(|s| (s.when_deleted, s.when_scaled)),
+        v.update.clone(),
     );
     json!({
         "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
@@ -77,106 +80,14 @@ fn base() -> Value {
         "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
         "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}},
         "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
+        "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
     })
-}
-
-/// For each leaf of the spec another valid value, as a patch of [`base`].
-fn changes() -> Vec<(&'static str, Value)> {
-    vec![
-        ("engine", json!({"engine": "Valkey"})),
-        ("version", json!({"version": "8.2"})),
-        ("image", json!({"image": "example.org/redis:1"})),
-        ("mode", json!({"mode": "Standalone", "replicas": 1})),
-        ("replicas", json!({"replicas": 5})),
-        (
-            "resources.limits",
-            json!({"resources": {"limits": {"memory": "2Gi"}}}),
-        ),
-        (
-            "resources.requests",
-            json!({"resources": {"requests": {"memory": "512Mi"}}}),
-        ),
-        (
-            "resources.claims.name",
-            json!({"resources": {"claims": [{"name": "gpu"}]}}),
-        ),
-        (
-            "resources.claims.request",
-            json!({"resources": {"claims": [{"name": "gpu", "request": "one"}]}}),
-        ),
-        (
-            "memory.maxMemoryPercent",
-            json!({"memory": {"maxMemoryPercent": 50}}),
-        ),
-        (
-            "memory.policy",
-            json!({"memory": {"policy": "allkeys-lru"}}),
-        ),
-        ("config", json!({"config": {"timeout": "30"}})),
-        ("storage.size", json!({"storage": {"size": "2Gi"}})),
-        (
-            "storage.storageClassName",
-            json!({"storage": {"storageClassName": "fast"}}),
-        ),
-        (
-            "storage.whenDeleted",
-            json!({"storage": {"whenDeleted": "Delete"}}),
-        ),
-        (
-            "storage.whenScaled",
-            json!({"storage": {"whenScaled": "Delete"}}),
-        ),
-        (
-            "auth.passwordSecretRef.name",
-            json!({"auth": {"passwordSecretRef": {"name": "other"}}}),
-        ),
-        (
-            "auth.passwordSecretRef.key",
-            json!({"auth": {"passwordSecretRef": {"key": "other"}}}),
-        ),
-        (
-            "availability.minReplicasToWrite",
-            json!({"availability": {"minReplicasToWrite": 2}}),
-        ),
-        (
-            "availability.unresponsiveAfterSeconds",
-            json!({"availability": {"unresponsiveAfterSeconds": 20}}),
-        ),
-        (
-            "services.primary.type",
-            json!({"services": {"primary": {"type": "LoadBalancer"}}}),
-        ),
-        (
-            "services.primary.annotations",
-            json!({"services": {"primary": {"annotations": {"a": "b"}}}}),
-        ),
-        (
-            "services.primary.labels",
-            json!({"services": {"primary": {"labels": {"a": "b"}}}}),
-        ),
-        (
-            "services.replicas.type",
-            json!({"services": {"replicas": {"type": "NodePort"}}}),
-        ),
-        (
-            "services.replicas.annotations",
-            json!({"services": {"replicas": {"annotations": {"a": "b"}}}}),
-        ),
-        (
-            "services.replicas.labels",
-            json!({"services": {"replicas": {"labels": {"a": "b"}}}}),
-        ),
-        (
-            "podTemplate",
-            json!({"podTemplate": {"spec": {"priorityClassName": "high"}}}),
-        ),
-    ]
 }
 
 #[test]
 fn every_leaf_of_the_spec_changes_what_is_built() {
     let before = built(&base());
-    for (path, patch) in changes() {
+    for (path, patch) in leaves::changes() {
         let mut spec = base();
         super::patch::merge(&mut spec, &patch);
         assert_ne!(built(&spec), before, "spec.{path} is ignored");
@@ -192,7 +103,7 @@ fn every_leaf_of_the_schema_is_among_the_changes() {
         &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"],
         &mut leaves,
     );
-    let tested: BTreeSet<String> = changes()
+    let tested: BTreeSet<String> = leaves::changes()
         .into_iter()
         .map(|(path, _)| path.to_owned())
         .collect();

@@ -2,6 +2,7 @@
 
 mod observed;
 mod plan;
+mod window;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Servic
 pub use crate::engines::redis::{Info, Role};
 pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync};
 pub use plan::{Findings, Plan, Step};
+pub use window::Window;
 
 /// Port that every server listens on.
 pub const PORT: u16 = 6379;
@@ -71,6 +73,10 @@ pub struct Validated {
     pub unresponsive_after: Duration,
     /// Services.
     pub services: Services,
+    /// When pods may be restarted.
+    pub update: ValidUpdate,
+    /// No pod is to run; the volumes stay.
+    pub hibernate: bool,
     /// Patch of the pod template.
     pub pod_template: PodTemplatePatch,
     /// Value of the restart annotation.
@@ -98,6 +104,21 @@ pub struct ValidStorage {
     pub when_deleted: Retention,
     /// On scaling in.
     pub when_scaled: Retention,
+}
+
+/// When pods that serve may be restarted for a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ValidUpdate {
+    /// Not now.
+    pub paused: bool,
+    /// The primary only after the user has approved the revision.
+    pub ask_for_primary: bool,
+    /// The revision that the user has approved.
+    pub approved: Option<String>,
+    /// How long a restarted pod is watched before the next.
+    pub soak: Duration,
+    /// Only then.
+    pub window: Option<Window>,
 }
 
 impl Validated {

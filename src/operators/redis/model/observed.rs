@@ -37,6 +37,8 @@ pub struct Observed {
     pub expandable: Option<bool>,
     /// Why the password could not be read.
     pub password_problem: Option<Problem>,
+    /// Revision of the StatefulSet that new pods get; `None` until its controller has seen the newest template.
+    pub update_revision: Option<String>,
     /// This database may restart pods now.
     pub may_roll: bool,
     /// The StatefulSet was changed, and its controller has not said yet which pods that makes outdated.
@@ -75,6 +77,8 @@ pub struct Objects {
     pub connection_secret: Option<Secret>,
     pub services: Vec<Service>,
     pub endpoint_slices: Vec<EndpointSlice>,
+    /// Those that Kubernetes wrote for Services of ours with a selector.
+    pub service_slices: Vec<EndpointSlice>,
     pub disruption_budget: Option<PodDisruptionBudget>,
     pub claims: Vec<PersistentVolumeClaim>,
 }
@@ -103,6 +107,8 @@ pub struct Instance {
     pub outdated: bool,
     /// The kubelet says that the pod is Ready.
     pub pod_ready: bool,
+    /// How long the kubelet has said so; `None` when it does not.
+    pub ready_for: Option<Duration>,
     /// Value of the readiness gate.
     pub gate: Option<bool>,
     /// Age of the pod.

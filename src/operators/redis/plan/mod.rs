@@ -2,6 +2,8 @@
 
 mod config;
 mod election;
+mod hibernation;
+mod permission;
 mod pods;
 mod replication;
 mod roll;
@@ -19,6 +21,12 @@ pub use election::HAND_OVER_TIMEOUT;
 
 /// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
 pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
+    if v.hibernate {
+        let mut plan = Plan::default();
+        hibernation::plan(v, o, &mut plan);
+        storage::plan(v, o, &mut plan);
+        return plan;
+    }
     let verdict = election::decide(v, o, now);
     let mut plan = Plan {
         primary: verdict.primary.map(|p| p.pod.clone()),

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::super::model::{Instance, Observed, Plan, PodState, Problem, Server, Step, Validated};
 use super::super::reasons;
+use super::permission;
 use super::replication::{hand_over, hand_over_pauses, successor};
 
 /// A pod this young may still be on its way into sync.
@@ -46,12 +47,9 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         );
         return plan.again(Duration::from_secs(1));
     }
-    if !o.may_roll {
-        progress(
-            reasons::RolloutBudgetExhausted,
-            format!("to be restarted: {}", names.join(", ")),
-        );
-        return plan.again(Duration::from_secs(5));
+    if let Some((problem, wait)) = permission::withheld(v, o, &outdated, now) {
+        plan.findings.progress = Some(problem);
+        return plan.again(wait);
     }
     progress(
         reasons::RollingUpdate,
@@ -120,6 +118,10 @@ fn restart(i: &Instance, why: &str) -> Step {
 }
 
 fn primary_last(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, plan: &mut Plan) {
+    if let Some(problem) = permission::approval(v, o) {
+        plan.findings.progress = Some(problem);
+        return;
+    }
     if let Some(to) = successor(v, o, primary) {
         if hand_over_pauses(o, now, primary) {
             return plan.again(Duration::from_secs(2));

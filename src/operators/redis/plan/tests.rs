@@ -15,6 +15,7 @@ use super::plan;
 use crate::engines::redis::{FailoverState, ReplicaLink};
 
 mod elections;
+mod permissions;
 mod properties;
 mod rolls;
 mod volumes;

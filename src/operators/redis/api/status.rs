@@ -1,0 +1,141 @@
+//! The status.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What Hera saw and did.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for humans; nothing depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Name of the primary's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// `host:port` of the Service that leads to the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Name of the Secret that tells clients how to connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_secret: Option<String>,
+    /// Number of pods.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Number of instances that serve: the primary, and the replicas that are in sync.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// `ready/wanted`, for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Label selector of the pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Engine and version that the primary reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The instances, by pod name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
+    pub instances: Vec<InstanceStatus>,
+    /// The last decision on who is the primary. It is written before it is carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election: Option<Election>,
+    /// Replication id of the data set that the primary serves: the proof of lineage for the next failover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_id: Option<String>,
+    /// The conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Why this Redis is not ready, and what can be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub blockers: Vec<Blocker>,
+    /// With the annotation `hera.dev/plan-only: "true"`: what Hera would do, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub plan: Vec<String>,
+}
+
+/// One server.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// Name of the pod.
+    pub pod: String,
+    /// Primary, Replica or Unknown.
+    pub role: String,
+    /// UID of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// It serves: the primary, or a replica in sync with it.
+    pub ready: bool,
+    /// It was in sync when a primary last served: the proof that it may be promoted. It stays as it was while no primary serves.
+    #[serde(default)]
+    pub in_sync: bool,
+    /// What is wrong with it, when it is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A decision on who is the primary.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Election {
+    /// Number of the decision; each is one higher than the last.
+    pub epoch: i64,
+    /// Why it was taken.
+    pub kind: ElectionKind,
+    /// Pod that is to be the primary.
+    pub candidate: String,
+    /// UID of that pod.
+    pub candidate_uid: String,
+    /// Run id of the server that was chosen: a server that restarted since is not the one that was chosen.
+    pub run_id: String,
+    /// Pod that was the primary before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// When it was taken.
+    pub decided_at: Time,
+    /// It has been carried out.
+    #[serde(default)]
+    pub completed: bool,
+}
+
+/// Why a primary was chosen.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum ElectionKind {
+    /// The first primary of a new database.
+    #[default]
+    Bootstrap,
+    /// The primary was lost.
+    Failover,
+    /// The primary was asked to hand over.
+    HandOver,
+    /// A live primary was found, chosen by someone else.
+    Adopted,
+    /// A hand-over was given up: the primary stays.
+    Abandoned,
+}
+
+/// Something that keeps a resource from being ready.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocker {
+    /// The reason, a constant that the documentation lists.
+    pub code: String,
+    /// Since when.
+    pub since: Time,
+    /// `Kind/name` of the object that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What can be done.
+    pub action: String,
+}

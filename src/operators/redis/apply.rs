@@ -1,0 +1,117 @@
+//! Writes the objects, and deletes those that are no longer wanted.
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+
+use super::build::{self, Resources, SERVICE_NAME_LABEL};
+use super::error::Error;
+use super::model::{Credentials, Observed, Validated};
+use super::{FIELD_MANAGER, Operator};
+use crate::k8s::apply::{self, Item};
+use crate::k8s::delete::{self, Options};
+use crate::k8s::{self, owner};
+
+impl Operator {
+    /// Applies the objects, and says whether the StatefulSet was changed.
+    pub(super) async fn apply(
+        &self,
+        v: &Validated,
+        o: &Observed,
+        credentials: &Credentials,
+    ) -> Result<bool, Error> {
+        let Resources {
+            server_secret,
+            connection_secret,
+            config_map,
+            services,
+            disruption_budget,
+            statefulset,
+        } = &build::build(v, o, credentials)?;
+        let live = &o.objects;
+        let service = |s: &Service| {
+            live.services
+                .iter()
+                .find(|l| l.metadata.name == s.metadata.name)
+                .cloned()
+        };
+        let mut first = vec![
+            Item::new(server_secret, live.server_secret.as_ref())?,
+            Item::new(connection_secret, live.connection_secret.as_ref())?,
+            Item::new(config_map, live.config_map.as_ref())?,
+        ];
+        for s in services {
+            first.push(Item::new(s, service(s).as_ref())?);
+        }
+        if let Some(budget) = disruption_budget {
+            first.push(Item::new(budget, live.disruption_budget.as_ref())?);
+        }
+        let summary = apply::apply_groups(
+            &self.ctx.client,
+            FIELD_MANAGER,
+            vec![
+                first,
+                vec![Item::new(statefulset, live.statefulset.as_ref())?],
+            ],
+        )
+        .await?;
+        let changed = summary
+            .applied
+            .iter()
+            .any(|(kind, _)| kind == "StatefulSet");
+        self.clean(v, o, services, disruption_budget.is_some())
+            .await?;
+        Ok(changed)
+    }
+
+    /// Deletes what is there and no longer wanted.
+    async fn clean(
+        &self,
+        v: &Validated,
+        o: &Observed,
+        services: &[Service],
+        budget_wanted: bool,
+    ) -> Result<(), k8s::Error> {
+        let (live, client, options) = (&o.objects, &self.ctx.client, Options::default());
+        for orphan in delete::orphans(services, &live.services) {
+            delete::delete(client, orphan, &v.owner, &options).await?;
+        }
+        if let Some(budget) = live.disruption_budget.as_ref().filter(|_| !budget_wanted) {
+            delete::delete(client, budget, &v.owner, &options).await?;
+        }
+        // A slice is written by Kubernetes when its Service has a selector, and by Hera otherwise. After a change the former ones
+        // would stay for ever; they go when the new ones are there, so that the Service always leads somewhere.
+        let led_by = |slices: &[EndpointSlice], service: &Service| {
+            slices.iter().any(|slice| is_of(slice, service))
+        };
+        let (own, foreign) = (&live.endpoint_slices, &live.service_slices);
+        for slice in own {
+            let of = services.iter().find(|s| is_of(slice, s));
+            if of.is_none_or(|s| has_selector(s) && led_by(foreign, s)) {
+                delete::delete(client, slice, &v.owner, &options).await?;
+            }
+        }
+        for slice in foreign {
+            let of = services.iter().find(|s| is_of(slice, s));
+            // Observed by the UID of a Service that is ours.
+            let service = owner::controller_of(&slice.metadata);
+            if of.is_some_and(|s| !has_selector(s) && led_by(own, s))
+                && let Some(service) = service
+            {
+                delete::delete(client, slice, service, &options).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_of(slice: &EndpointSlice, service: &Service) -> bool {
+    slice.labels().get(SERVICE_NAME_LABEL) == service.metadata.name.as_ref()
+}
+
+fn has_selector(service: &Service) -> bool {
+    service
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.selector.is_some())
+}

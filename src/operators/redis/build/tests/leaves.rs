@@ -1,0 +1,127 @@
+//! For each leaf of the spec another valid value.
+
+use serde_json::{Value, json};
+
+/// Patches of [`super::base`].
+pub fn changes() -> Vec<(&'static str, Value)> {
+    data().into_iter().chain(service()).collect()
+}
+
+/// The server, its memory and its data.
+fn data() -> Vec<(&'static str, Value)> {
+    vec![
+        ("engine", json!({"engine": "Valkey"})),
+        ("version", json!({"version": "8.2"})),
+        ("image", json!({"image": "example.org/redis:1"})),
+        ("mode", json!({"mode": "Standalone", "replicas": 1})),
+        ("replicas", json!({"replicas": 5})),
+        (
+            "resources.limits",
+            json!({"resources": {"limits": {"memory": "2Gi"}}}),
+        ),
+        (
+            "resources.requests",
+            json!({"resources": {"requests": {"memory": "512Mi"}}}),
+        ),
+        (
+            "resources.claims.name",
+            json!({"resources": {"claims": [{"name": "gpu"}]}}),
+        ),
+        (
+            "resources.claims.request",
+            json!({"resources": {"claims": [{"name": "gpu", "request": "one"}]}}),
+        ),
+        (
+            "memory.maxMemoryPercent",
+            json!({"memory": {"maxMemoryPercent": 50}}),
+        ),
+        (
+            "memory.policy",
+            json!({"memory": {"policy": "allkeys-lru"}}),
+        ),
+        ("config", json!({"config": {"timeout": "30"}})),
+        ("storage.size", json!({"storage": {"size": "2Gi"}})),
+        (
+            "storage.storageClassName",
+            json!({"storage": {"storageClassName": "fast"}}),
+        ),
+        (
+            "storage.whenDeleted",
+            json!({"storage": {"whenDeleted": "Delete"}}),
+        ),
+        (
+            "storage.whenScaled",
+            json!({"storage": {"whenScaled": "Delete"}}),
+        ),
+        (
+            "auth.passwordSecretRef.name",
+            json!({"auth": {"passwordSecretRef": {"name": "other"}}}),
+        ),
+        (
+            "auth.passwordSecretRef.key",
+            json!({"auth": {"passwordSecretRef": {"key": "other"}}}),
+        ),
+    ]
+}
+
+/// When things happen, and whom clients reach.
+fn service() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "availability.minReplicasToWrite",
+            json!({"availability": {"minReplicasToWrite": 2}}),
+        ),
+        (
+            "availability.unresponsiveAfterSeconds",
+            json!({"availability": {"unresponsiveAfterSeconds": 20}}),
+        ),
+        ("hibernate", json!({"hibernate": true})),
+        ("update.paused", json!({"update": {"paused": true}})),
+        ("update.primary", json!({"update": {"primary": "Approved"}})),
+        ("update.soakSeconds", json!({"update": {"soakSeconds": 60}})),
+        (
+            "update.window.days",
+            json!({"update": {"window": {"days": ["Sunday"]}}}),
+        ),
+        (
+            "update.window.start",
+            json!({"update": {"window": {"start": "03:00"}}}),
+        ),
+        (
+            "update.window.durationMinutes",
+            json!({"update": {"window": {"durationMinutes": 90}}}),
+        ),
+        (
+            "update.window.timeZone",
+            json!({"update": {"window": {"timeZone": "Asia/Tokyo"}}}),
+        ),
+        (
+            "services.primary.type",
+            json!({"services": {"primary": {"type": "LoadBalancer"}}}),
+        ),
+        (
+            "services.primary.annotations",
+            json!({"services": {"primary": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "services.primary.labels",
+            json!({"services": {"primary": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "services.replicas.type",
+            json!({"services": {"replicas": {"type": "NodePort"}}}),
+        ),
+        (
+            "services.replicas.annotations",
+            json!({"services": {"replicas": {"annotations": {"a": "b"}}}}),
+        ),
+        (
+            "services.replicas.labels",
+            json!({"services": {"replicas": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "podTemplate",
+            json!({"podTemplate": {"spec": {"priorityClassName": "high"}}}),
+        ),
+    ]
+}

@@ -1,0 +1,87 @@
+//! Whether a pod that serves may be restarted for a change now: what the user allows in `spec.update`, and the budget of the manager.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::api::APPROVE_UPDATE_ANNOTATION;
+use super::super::model::{Instance, Observed, Problem, Validated};
+use super::super::reasons;
+
+/// A window is looked at again at least this often: clocks are set.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Why no pod may be restarted now, and when to look again.
+pub fn withheld(
+    v: &Validated,
+    o: &Observed,
+    due: &[&Instance],
+    now: Timestamp,
+) -> Option<(Problem, Duration)> {
+    let names: Vec<&str> = due.iter().map(|i| i.pod.as_str()).collect();
+    let waits = |reason, why: String, wait: Duration| {
+        let message = format!("to be restarted: {}; {why}", names.join(", "));
+        let problem = Problem::of(reason, format!("Redis/{}", v.name), message);
+        Some((problem, wait.min(LONGEST_WAIT)))
+    };
+    if v.update.paused {
+        return waits(
+            reasons::UpdatePaused,
+            "spec.update.paused is true".into(),
+            LONGEST_WAIT,
+        );
+    }
+    let opens_in = v.update.window.as_ref().map(|w| w.opens_in(now));
+    if let Some(wait) = opens_in.filter(|wait| !wait.is_zero()) {
+        let at = now + jiff::SignedDuration::try_from(wait).unwrap_or_default();
+        return waits(
+            reasons::OutsideMaintenanceWindow,
+            format!("spec.update.window opens at {at:.0}"),
+            wait,
+        );
+    }
+    if let Some((young, left)) = soaking(v, o) {
+        return waits(
+            reasons::Soaking,
+            format!(
+                "{} was restarted, and is watched for {} s more",
+                young.pod,
+                left.as_secs().max(1)
+            ),
+            left,
+        );
+    }
+    if !o.may_roll {
+        return waits(
+            reasons::RolloutBudgetExhausted,
+            "other databases restart pods at the moment".into(),
+            Duration::from_secs(5),
+        );
+    }
+    None
+}
+
+/// The pod that was restarted last, and how long it is still to be watched.
+fn soaking<'a>(v: &Validated, o: &'a Observed) -> Option<(&'a Instance, Duration)> {
+    let left = |i: &Instance| v.update.soak.checked_sub(i.ready_for?);
+    o.instances
+        .iter()
+        .filter(|i| !i.outdated && !i.uid.is_empty())
+        .filter_map(|i| Some((i, left(i).filter(|left| !left.is_zero())?)))
+        .max_by_key(|(_, left)| *left)
+}
+
+/// Why the primary may not be restarted now though all else may.
+pub fn approval(v: &Validated, o: &Observed) -> Option<Problem> {
+    let revision = o.update_revision.as_deref()?;
+    if !v.update.ask_for_primary || v.update.approved.as_deref() == Some(revision) {
+        return None;
+    }
+    Some(Problem::of(
+        reasons::ApprovalNeeded,
+        format!("Redis/{}", v.name),
+        format!(
+            "only the primary is left to be restarted; it waits for the annotation {APPROVE_UPDATE_ANNOTATION}: {revision}"
+        ),
+    ))
+}
