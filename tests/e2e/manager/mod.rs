@@ -1,5 +1,6 @@
 //! Hera itself: its pods come and go, it is upgraded, and it is quiet when nothing is to be done. One test at a time.
 
 mod absence;
+mod commands;
 mod leadership;
 mod rest;

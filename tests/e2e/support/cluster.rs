@@ -43,16 +43,35 @@ pub async fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     run_with_input(program, arguments, "").await
 }
 
+/// The same, with these variables in its environment.
+pub async fn run_with(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<String, String> {
+    start(program, arguments, environment, "").await
+}
+
 /// The same, with something for it to read.
 pub async fn run_with_input(
     program: &str,
     arguments: &[&str],
     input: &str,
 ) -> Result<String, String> {
+    start(program, arguments, &[], input).await
+}
+
+async fn start(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: &str,
+) -> Result<String, String> {
     let words = format!("{program} {}", arguments.join(" "));
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .env("PATH", path())
+        .envs(environment.iter().copied())
         .current_dir(root())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
