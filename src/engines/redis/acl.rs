@@ -82,6 +82,27 @@ pub fn sentinel_client_acl_rules() -> String {
     )
 }
 
+/// Rules of Hera's own user at a node of a cluster, without `on` and without passwords.
+///
+/// Those of [`hera_acl_rules`], and what it takes to build a cluster and to keep it whole. What only some servers have is in
+/// [`super::SlotMigrationWay::hera_acl_rules`].
+pub fn hera_cluster_acl_rules() -> String {
+    format!(
+        "{} +command|docs +cluster|info +cluster|nodes +cluster|shards +cluster|myid +cluster|meet \
+         +cluster|set-config-epoch +cluster|addslotsrange +cluster|replicate +cluster|failover \
+         +cluster|forget +cluster|setslot +cluster|countkeysinslot +cluster|reset",
+        hera_acl_rules()
+    )
+}
+
+/// Rules of the user that moves keys of a cluster one by one, without `on` and without passwords.
+///
+/// It logs in at the node that has the keys, and that node logs in with it where they go. `MIGRATE` demands the right to
+/// read and write each key, so this user can copy all data elsewhere: give it a password only while slots are moved.
+pub fn migration_acl_rules() -> String {
+    format!("{NOTHING} ~* +ping +cluster|getkeysinslot +migrate +select +restore-asking")
+}
+
 /// SHA-256 of a password in lower-case hex, as `ACL SETUSER user #hash` takes it.
 pub fn password_hash(password: &str) -> String {
     let mut text = String::with_capacity(64);
@@ -163,6 +184,7 @@ mod tests {
             sentinel_acl_rules(),
             sentinel_peer_acl_rules(),
             sentinel_client_acl_rules(),
+            hera_cluster_acl_rules(),
         ] {
             let granted = rules.strip_prefix(NOTHING).unwrap();
             for rule in granted.split_whitespace() {

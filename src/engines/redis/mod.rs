@@ -13,6 +13,10 @@
 //! | `acl` | the ACL users that Hera creates and what they may do |
 //! | `sentinel` | the commands that Hera sends to a sentinel |
 //! | `sentinel_state` | what a sentinel knows, as typed values |
+//! | `cluster` | the commands that Hera sends to a node of a cluster |
+//! | `cluster_nodes` | what a node knows of the others, as typed values |
+//! | `slots` | sets of hash slots |
+//! | `slot_migration` | moving slots between nodes, atomically or key by key |
 //! | `monitor` | one connection held to one server, with its last state and a channel of changes |
 //! | `observation` | what the monitor knows of a server, and which differences are worth telling |
 //!
@@ -21,6 +25,8 @@
 mod acl;
 mod address;
 mod client;
+mod cluster;
+mod cluster_nodes;
 mod failure;
 mod hand_over;
 mod info;
@@ -28,13 +34,18 @@ mod monitor;
 mod observation;
 mod sentinel;
 mod sentinel_state;
+mod slot_migration;
+mod slots;
 
 pub use acl::{
-    AclUser, hera_acl_rules, hera_sentinel_acl_rules, password_hash, probe_acl_rules,
-    replication_acl_rules, sentinel_acl_rules, sentinel_client_acl_rules, sentinel_peer_acl_rules,
+    AclUser, hera_acl_rules, hera_cluster_acl_rules, hera_sentinel_acl_rules, migration_acl_rules,
+    password_hash, probe_acl_rules, replication_acl_rules, sentinel_acl_rules,
+    sentinel_client_acl_rules, sentinel_peer_acl_rules,
 };
 pub use address::{Address, Credentials, Limits};
 pub use client::Client;
+pub use cluster::ClusterFailover;
+pub use cluster_nodes::{ClusterInfo, ClusterNode, ClusterShard, NodeHealth, ShardNode};
 pub use failure::Failure;
 pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
 pub use monitor::{Change, Monitor, Target};
@@ -44,3 +55,7 @@ pub use sentinel_state::{
     MonitoredPrimary, MonitoredReplica, QuorumCheck, SentinelFailoverState, SentinelFlags,
     SentinelPeer,
 };
+pub use slot_migration::{
+    MigrateTo, SlotMigration, SlotMigrationState, SlotMigrationWay, SlotState,
+};
+pub use slots::{SLOTS, SlotError, SlotSet};
