@@ -107,6 +107,7 @@ async fn items(
         server_secret,
         connection_secret,
         config_map,
+        start_config_map,
         services,
         disruption_budget,
         statefulset,
@@ -115,6 +116,7 @@ async fn items(
         item::<Secret>(client, ns, server_secret, fresh).await,
         item::<Secret>(client, ns, connection_secret, fresh).await,
         item::<ConfigMap>(client, ns, config_map, fresh).await,
+        item::<ConfigMap>(client, ns, start_config_map, fresh).await,
         item::<StatefulSet>(client, ns, statefulset, fresh).await,
     ];
     for service in services {

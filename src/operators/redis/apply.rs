@@ -1,8 +1,8 @@
 //! Writes the objects, and deletes those that are no longer wanted.
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::build::{self, Resources, SERVICE_NAME_LABEL};
 use super::error::Error;
@@ -24,24 +24,23 @@ impl Operator {
             server_secret,
             connection_secret,
             config_map,
+            start_config_map,
             services,
             disruption_budget,
             statefulset,
         } = &build::build(v, o, credentials)?;
         let live = &o.objects;
-        let service = |s: &Service| {
-            live.services
-                .iter()
-                .find(|l| l.metadata.name == s.metadata.name)
-                .cloned()
-        };
         let mut first = vec![
             Item::new(server_secret, live.server_secret.as_ref())?,
             Item::new(connection_secret, live.connection_secret.as_ref())?,
             Item::new(config_map, live.config_map.as_ref())?,
+            Item::new(
+                start_config_map,
+                same(start_config_map, &live.start_config_maps),
+            )?,
         ];
         for s in services {
-            first.push(Item::new(s, service(s).as_ref())?);
+            first.push(Item::new(s, same(s, &live.services))?);
         }
         if let Some(budget) = disruption_budget {
             first.push(Item::new(budget, live.disruption_budget.as_ref())?);
@@ -61,7 +60,31 @@ impl Operator {
             .any(|(kind, _)| kind == "StatefulSet");
         self.clean(v, o, services, disruption_budget.is_some())
             .await?;
+        self.clean_start_configs(v, o, start_config_map).await?;
         Ok(changed)
+    }
+
+    /// Deletes the redis.conf of revisions that no pod has any more.
+    async fn clean_start_configs(
+        &self,
+        v: &Validated,
+        o: &Observed,
+        wanted: &ConfigMap,
+    ) -> Result<(), k8s::Error> {
+        let in_use = |map: &&&ConfigMap| {
+            o.instances
+                .iter()
+                .filter_map(|i| i.config_hash.as_deref())
+                .any(|hash| map.name_any() == v.start_config_map(hash))
+        };
+        let (live, options) = (&o.objects.start_config_maps, Options::default());
+        for orphan in delete::orphans(std::slice::from_ref(wanted), live)
+            .iter()
+            .filter(|map| !in_use(map))
+        {
+            delete::delete(&self.ctx.client, *orphan, &v.owner, &options).await?;
+        }
+        Ok(())
     }
 
     /// Deletes what is there and no longer wanted.
@@ -103,6 +126,10 @@ impl Operator {
         }
         Ok(())
     }
+}
+
+fn same<'a, K: Resource>(object: &K, live: &'a [K]) -> Option<&'a K> {
+    live.iter().find(|l| l.meta().name == object.meta().name)
 }
 
 fn is_of(slice: &EndpointSlice, service: &Service) -> bool {

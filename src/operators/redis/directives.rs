@@ -71,17 +71,17 @@ pub fn live(v: &Validated, o: &Observed) -> BTreeMap<String, String> {
     live
 }
 
-/// The user's directives that may stand in the file: those that every answering server has in effect, those that already stand there,
-/// and those that need a restart. A server that starts with a bad line does not start at all.
+/// The user's live directives that may stand in the file: those that every answering server has in effect, and those that already
+/// stand there. A server that starts with a bad line does not start at all.
 pub fn proven(v: &Validated, o: &Observed) -> BTreeMap<String, String> {
     let present = filed(o);
     let mut servers = o.instances.iter().filter(|i| i.info().is_some()).peekable();
     let any = servers.peek().is_some();
     let servers: Vec<_> = servers.collect();
     let mut proven = BTreeMap::new();
-    for (name, value) in &v.config {
+    for (name, value) in v.config.iter().filter(|(name, _)| !needs_restart(name)) {
         let everywhere = any && servers.iter().all(|i| in_effect(i, name, value));
-        if needs_restart(name) || everywhere {
+        if everywhere {
             proven.insert(name.clone(), value.clone());
         } else if let Some(old) = present.get(name) {
             proven.insert(name.clone(), old.clone());

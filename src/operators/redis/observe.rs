@@ -16,8 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::api::Redis;
 use super::build::OPERATOR_USER;
 use super::model::{
-    CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL, Objects, Observed, PORT,
-    PodState, Problem, READINESS_GATE,
+    CONFIG_HASH_ANNOTATION, CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL,
+    Objects, Observed, PORT, PodState, Problem, READINESS_GATE,
 };
 use super::{Operator, directives, reasons};
 use crate::engines::redis::{self as engine, Address};
@@ -79,6 +79,13 @@ impl Operator {
         };
         Objects {
             statefulset: c.statefulsets.get(namespace, name).map(|o| (*o).clone()),
+            start_config_maps: c
+                .config_maps
+                .owned_by(uid)
+                .iter()
+                .filter(|o| o.name_any() != get("config"))
+                .map(|o| (**o).clone())
+                .collect(),
             config_map: c
                 .config_maps
                 .get(namespace, &get("config"))
@@ -384,6 +391,7 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
                 .get("controller-revision-hash")
                 .is_some_and(|have| have != r)
         }),
+        config_hash: pod.annotations().get(CONFIG_HASH_ANNOTATION).cloned(),
         pod_ready: holds("Ready"),
         ready_for: condition("Ready")
             .filter(|c| c.status == "True")

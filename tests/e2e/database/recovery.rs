@@ -72,6 +72,18 @@ async fn a_replica_that_finds_no_node() {
     .await;
 }
 
+/// Only the pod that is restarted for it reads the directive.
+#[tokio::test]
+async fn a_directive_that_servers_do_not_start_with() {
+    told_and_healed(
+        "bad-start",
+        json!({"config": {"io-threads": "100000"}}),
+        json!({"config": null}),
+        "PodCrashing",
+    )
+    .await;
+}
+
 fn password(name: &str, value: &str) -> Secret {
     Secret {
         metadata: ObjectMeta {

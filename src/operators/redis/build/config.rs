@@ -1,4 +1,6 @@
-//! redis.conf.
+//! redis.conf, in two ConfigMaps: what a server reads at its start and never again, by the revision of the pod, and what is changed
+//! while servers run. So a directive that needs a restart, and may keep a server from starting, reaches only the pods that are
+//! restarted for it.
 //!
 //! A server in mode Replication starts as a replica of an address that nobody listens on: it can never become a writable primary by itself,
 //! also when its container restarts in place with an empty disk. Hera gives it its role.
@@ -13,15 +15,22 @@ use super::super::directives::{self, DEFAULTS_KEY};
 use super::super::model::{CONFIG_DIR, Observed, PORT, Validated};
 use super::metadata;
 
-/// The ConfigMap with `redis.conf`, the user's directives that were proven good, and the values that these replaced.
+/// The ConfigMap with `redis.conf` of one revision.
+pub fn start_config_map(v: &Validated) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(v, v.start_config_map(&restart_hash(v))),
+        data: Some(BTreeMap::from([("redis.conf".to_owned(), redis_conf(v))])),
+        ..ConfigMap::default()
+    }
+}
+
+/// The ConfigMap with the directives that are set live: Hera's, those of the user that were proven good, and the values that these
+/// replaced.
 pub fn config_map(v: &Validated, o: &Observed) -> ConfigMap {
-    let user: String = directives::proven(v, o)
-        .iter()
-        .map(|(name, value)| directives::line(name, value) + "\n")
-        .collect();
+    let user = lines(&directives::proven(v, o));
     let before = directives::before_next(v, o);
     let mut data = BTreeMap::from([
-        ("redis.conf".to_owned(), redis_conf(v)),
+        ("live.conf".to_owned(), lines(&directives::own(v))),
         ("user.conf".to_owned(), user),
     ]);
     if !before.is_empty() {
@@ -51,23 +60,32 @@ fn redis_conf(v: &Validated) -> String {
     } else {
         "appendonly no\nsave \"\"\n"
     });
-    for (name, value) in directives::own(v) {
-        let _ = writeln!(text, "{}", directives::line(&name, &value));
-    }
-    let _ = writeln!(text, "include {CONFIG_DIR}/user.conf");
+    let _ = write!(
+        text,
+        "include {CONFIG_DIR}/live.conf\ninclude {CONFIG_DIR}/user.conf\n{}",
+        lines(&restarting(v))
+    );
     text
 }
 
-/// Hash of what needs a restart: only the user's directives that the server does not take while it runs.
-pub fn restart_hash(v: &Validated) -> String {
-    let restarting = v
-        .config
+fn lines(directives: &BTreeMap<String, String>) -> String {
+    directives
         .iter()
-        .filter(|(name, _)| directives::needs_restart(name));
-    let lines: String = restarting
         .map(|(name, value)| directives::line(name, value) + "\n")
-        .collect();
-    Sha256::digest(lines.as_bytes())
+        .collect()
+}
+
+fn restarting(v: &Validated) -> BTreeMap<String, String> {
+    let all = v.config.iter();
+    all.filter(|(name, _)| directives::needs_restart(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Hash of what needs a restart: how the server starts, and the user's directives that it does not take while it runs.
+pub fn restart_hash(v: &Validated) -> String {
+    let text = format!("gated {}\n{}", v.gated(), lines(&restarting(v)));
+    Sha256::digest(text.as_bytes())
         .iter()
         .take(8)
         .fold(String::new(), |mut hash, byte| {

@@ -303,25 +303,36 @@ fn hand_over_hook(cli: &str) -> String {
     )
 }
 
-fn volumes(v: &Validated) -> Vec<Volume> {
-    let item = |key: &str| KeyToPath {
+fn item(key: &str) -> KeyToPath {
+    KeyToPath {
         key: key.into(),
         path: key.into(),
         mode: None,
-    };
+    }
+}
+
+fn from_config_map(name: String, keys: &[&str]) -> VolumeProjection {
+    VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name,
+            items: Some(keys.iter().map(|key| item(key)).collect()),
+            optional: None,
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn volumes(v: &Validated) -> Vec<Volume> {
     let mut volumes = vec![Volume {
         name: "config".into(),
         projected: Some(ProjectedVolumeSource {
             default_mode: Some(0o440),
             sources: Some(vec![
-                VolumeProjection {
-                    config_map: Some(ConfigMapProjection {
-                        name: v.config_map(),
-                        items: Some(vec![item("redis.conf"), item("user.conf")]),
-                        optional: None,
-                    }),
-                    ..VolumeProjection::default()
-                },
+                from_config_map(
+                    v.start_config_map(&config::restart_hash(v)),
+                    &["redis.conf"],
+                ),
+                from_config_map(v.config_map(), &["live.conf", "user.conf"]),
                 VolumeProjection {
                     secret: Some(SecretProjection {
                         name: v.server_secret(),

@@ -58,7 +58,7 @@ fn built(spec: &Value) -> String {
     );
     json!({
         "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
-        "configMap": r.config_map, "services": r.services, "budget": r.disruption_budget, "set": r.statefulset,
+        "configMaps": [r.config_map, r.start_config_map], "services": r.services, "budget": r.disruption_budget, "set": r.statefulset,
         "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
     })
     .to_string()
@@ -140,7 +140,7 @@ fn the_pod_template_is_what_it_was() {
     let v = validate(&redis(&spec), &Observed::default()).unwrap();
     let r = build(&v, &Observed::default(), &credentials()).unwrap();
     insta::assert_yaml_snapshot!("pod_template", r.statefulset.spec.unwrap().template);
-    insta::assert_snapshot!("redis_conf", r.config_map.data.unwrap()["redis.conf"]);
+    insta::assert_snapshot!("redis_conf", r.start_config_map.data.unwrap()["redis.conf"]);
 }
 
 #[test]
@@ -180,15 +180,28 @@ fn a_directive_stands_in_the_file_only_when_every_server_has_taken_it() {
         instances: vec![serving(), serving()],
         ..Observed::default()
     };
-    assert_eq!(
-        file(&Observed::default()),
-        "databases 4\n",
-        "no server has seen it"
-    );
+    assert_eq!(file(&Observed::default()), "", "no server has seen it");
     o.instances[0].config.insert("timeout".into(), "30".into());
-    assert_eq!(file(&o), "databases 4\n", "one has not");
+    assert_eq!(file(&o), "", "one has not");
     o.instances[1].config.insert("timeout".into(), "30".into());
-    assert_eq!(file(&o), "databases 4\ntimeout 30\n");
+    assert_eq!(file(&o), "timeout 30\n");
+}
+
+/// One that a server cannot take may keep it from starting: it reaches only pods that are restarted for it.
+#[test]
+fn a_directive_that_needs_a_restart_stands_in_a_file_of_its_own_revision() {
+    let files = |config: Value| {
+        let v = validate(&redis(&json!({"config": config})), &Observed::default()).unwrap();
+        let r = build(&v, &Observed::default(), &credentials()).unwrap();
+        let mounted = json!(r.statefulset.spec.unwrap().template).to_string();
+        let name = r.start_config_map.metadata.name.unwrap();
+        assert!(mounted.contains(&name), "{name} is mounted");
+        (name, r.start_config_map.data.unwrap()["redis.conf"].clone())
+    };
+    let (first, before) = files(json!({}));
+    let (second, after) = files(json!({"databases": "4"}));
+    assert_ne!(first, second);
+    assert_eq!(after, format!("{before}databases 4\n"));
 }
 
 #[test]
@@ -197,7 +210,14 @@ fn no_password_stands_in_clear_text_outside_of_secrets() {
     let mut c = credentials();
     c.default = SecretString::from("correct horse battery staple");
     let r = build(&v, &Observed::default(), &c).unwrap();
-    let open = json!([r.config_map, r.services, r.statefulset, r.disruption_budget]).to_string();
+    let open = json!([
+        r.config_map,
+        r.start_config_map,
+        r.services,
+        r.statefulset,
+        r.disruption_budget
+    ])
+    .to_string();
     assert!(!open.contains("battery"));
     let users = String::from_utf8(r.server_secret.data.unwrap()["users.acl"].0.clone()).unwrap();
     assert!(!users.contains("battery") && users.contains("user default on #"));

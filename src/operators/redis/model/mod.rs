@@ -158,7 +158,11 @@ impl Validated {
     pub fn connection_secret(&self) -> String {
         format!("{}-connection", self.name)
     }
-    /// Name of the ConfigMap with redis.conf.
+    /// Name of the ConfigMap with redis.conf of the pods with this hash.
+    pub fn start_config_map(&self, hash: &str) -> String {
+        format!("{}-{hash}", self.config_map())
+    }
+    /// Name of the ConfigMap with the directives that are set live.
     pub fn config_map(&self) -> String {
         format!("{}-config", self.name)
     }

@@ -73,6 +73,8 @@ impl Problem {
 pub struct Objects {
     pub statefulset: Option<StatefulSet>,
     pub config_map: Option<ConfigMap>,
+    /// The ConfigMaps with redis.conf, one for each revision.
+    pub start_config_maps: Vec<ConfigMap>,
     pub server_secret: Option<Secret>,
     pub connection_secret: Option<Secret>,
     pub services: Vec<Service>,
@@ -107,6 +109,8 @@ pub struct Instance {
     pub outdated: bool,
     /// The kubelet says that the pod is Ready.
     pub pod_ready: bool,
+    /// Hash of the configuration that it started with.
+    pub config_hash: Option<String>,
     /// How long the kubelet has said so; `None` when it does not.
     pub ready_for: Option<Duration>,
     /// Value of the readiness gate.
