@@ -42,7 +42,7 @@ mod list {
         NoRisk = "No act that is due would lose data.", "Nothing.";
         ReplicasInSync = "Every replica is linked to the primary and in sync.", "Nothing.";
         ReplicasBehind = "A replica is not linked to the primary, or still synchronises.", "Wait; the message names the pods.";
-        IncompatibleVersion = "A replica could not read the data of the primary, so it is not attached.", "Use an engine and version that can read the data: the same engine, the same version or newer.";
+        IncompatibleVersion = "A server of the version that is asked for, or a replica, could not read the data of the primary; it is not restarted or not attached.", "Use an engine and version that can read the data: the same engine, the same version or newer.";
         RollingUpdate = "Pods are replaced one by one.", "Wait.";
         RollWaiting = "A change needs restarts and waits until all instances are in sync.", "Look at the instances that are not ready.";
         RolloutBudgetExhausted = "Other databases restart pods at the moment.", "Wait, or raise the rollout budget of the manager.";

@@ -104,6 +104,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         generation: redis.metadata.generation.unwrap_or_default(),
         engine: spec.engine,
         image: image(spec),
+        version: version(spec),
         mode,
         replicas,
         resources: spec.resources.clone().unwrap_or_default(),
@@ -422,9 +423,21 @@ fn max_memory(spec: &RedisSpec, errors: &mut Errors) -> Option<i64> {
 
 /// The upstream image of an engine's version.
 fn image(spec: &RedisSpec) -> String {
-    let version = |default: &str| spec.version.clone().unwrap_or_else(|| default.to_owned());
-    spec.image.clone().unwrap_or_else(|| match spec.engine {
-        Engine::Redis => format!("docker.io/library/redis:{}", version("8.0")),
-        Engine::Valkey => format!("docker.io/valkey/valkey:{}", version("9.0")),
+    spec.image.clone().unwrap_or_else(|| {
+        let version = version(spec).unwrap_or_default();
+        match spec.engine {
+            Engine::Redis => format!("docker.io/library/redis:{version}"),
+            Engine::Valkey => format!("docker.io/valkey/valkey:{version}"),
+        }
     })
+}
+
+/// The version that the spec asks for; unknown when only an image is named.
+fn version(spec: &RedisSpec) -> Option<String> {
+    let default = match spec.engine {
+        Engine::Redis => "8.0",
+        Engine::Valkey => "9.0",
+    };
+    let default = spec.image.is_none().then(|| default.to_owned());
+    spec.version.clone().or(default)
 }

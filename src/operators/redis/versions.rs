@@ -7,14 +7,17 @@ use crate::engines::redis::{Engine, Info};
 
 /// The replica can load what the primary sends.
 pub fn can_follow(replica: &Info, primary: &Info) -> bool {
-    let (Some(reader), Some(writer)) =
-        (major_minor(&replica.version), major_minor(&primary.version))
-    else {
+    can_read(replica.engine, &replica.version, primary)
+}
+
+/// A server of this engine and version can load the data of `writer`. A version that cannot be read is believed.
+pub fn can_read(engine: Engine, version: &str, writer: &Info) -> bool {
+    let (Some(reader), Some(written)) = (major_minor(version), major_minor(&writer.version)) else {
         return true;
     };
-    match (replica.engine, primary.engine) {
-        (Engine::Redis, Engine::Redis) | (Engine::Valkey, Engine::Valkey) => reader >= writer,
-        (Engine::Valkey, Engine::Redis) => writer <= (7, 2),
+    match (engine, writer.engine) {
+        (Engine::Redis, Engine::Redis) | (Engine::Valkey, Engine::Valkey) => reader >= written,
+        (Engine::Valkey, Engine::Redis) => written <= (7, 2),
         (Engine::Redis, Engine::Valkey) => false,
     }
 }

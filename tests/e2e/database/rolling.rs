@@ -42,6 +42,31 @@ async fn the_version_goes_up() {
     assert!(after.starts_with("Redis 8.0"), "{after}");
 }
 
+/// A version that cannot read the data is told before any pod is restarted, and what it has stays served.
+#[tokio::test]
+async fn the_version_does_not_go_down() {
+    let s = Scenario::shared("downgrade").await;
+    let db = s
+        .ready("db", with(replication(2), json!({"version": "8.0"})))
+        .await;
+    let uids = db.uids().await;
+    let writer = Writer::start(&db).await;
+    db.patch(json!({"spec": {"version": "7.0"}})).await;
+    db.wait_for("Ready", "False", &["IncompatibleVersion"])
+        .await;
+    db.blocked("IncompatibleVersion").await;
+    writer.more(100).await;
+    assert_eq!(db.uids().await, uids, "no pod is restarted");
+    db.patch(json!({"spec": {"version": "8.0"}})).await;
+    db.ready().await;
+    let report = writer.finish().await;
+    assert!(
+        report.lost.is_empty() && report.errors.is_empty(),
+        "{report}"
+    );
+    assert_eq!(db.uids().await, uids, "no pod is restarted");
+}
+
 #[tokio::test]
 async fn a_directive_that_needs_a_restart_changes() {
     let s = Scenario::shared("databases").await;

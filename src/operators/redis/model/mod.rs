@@ -51,6 +51,8 @@ pub struct Validated {
     pub engine: Engine,
     /// Image of the server.
     pub image: String,
+    /// Version that the image has by what the spec says; `None` when it says only which image.
+    pub version: Option<String>,
     /// Mode.
     pub mode: Mode,
     /// Number of pods.

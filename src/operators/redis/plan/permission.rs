@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::api::APPROVE_UPDATE_ANNOTATION;
+use super::super::api::{self, APPROVE_UPDATE_ANNOTATION};
 use super::super::model::{Instance, Observed, Problem, Validated};
-use super::super::reasons;
+use super::super::{reasons, versions};
+use crate::engines::redis::Engine;
 
 /// A window is looked at again at least this often: clocks are set.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -15,6 +16,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub fn withheld(
     v: &Validated,
     o: &Observed,
+    primary: &Instance,
     due: &[&Instance],
     now: Timestamp,
 ) -> Option<(Problem, Duration)> {
@@ -24,6 +26,13 @@ pub fn withheld(
         let problem = Problem::of(reason, format!("Redis/{}", v.name), message);
         Some((problem, wait.min(LONGEST_WAIT)))
     };
+    if let Some((wanted, running)) = unreadable(v, primary) {
+        return waits(
+            reasons::IncompatibleVersion,
+            format!("{wanted} could not read the data of {running}, so nothing is restarted"),
+            LONGEST_WAIT,
+        );
+    }
     if v.update.paused {
         return waits(
             reasons::UpdatePaused,
@@ -59,6 +68,22 @@ pub fn withheld(
         );
     }
     None
+}
+
+/// The version that the spec asks for and the one that runs, when the former cannot read the data of the latter: a downgrade, or
+/// another engine. The first restarted pod would lose its copy of the data in the attempt.
+fn unreadable(v: &Validated, primary: &Instance) -> Option<(String, String)> {
+    let (version, info) = (v.version.as_deref()?, primary.info()?);
+    let engine = match v.engine {
+        api::Engine::Redis => Engine::Redis,
+        api::Engine::Valkey => Engine::Valkey,
+    };
+    (!versions::can_read(engine, version, info)).then(|| {
+        (
+            format!("{engine:?} {version}"),
+            format!("{:?} {}", info.engine, info.version),
+        )
+    })
 }
 
 /// The pod that was restarted last, and how long it is still to be watched.

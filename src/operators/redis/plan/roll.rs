@@ -47,7 +47,7 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         );
         return plan.again(Duration::from_secs(1));
     }
-    if let Some((problem, wait)) = permission::withheld(v, o, &outdated, now) {
+    if let Some((problem, wait)) = permission::withheld(v, o, primary, &outdated, now) {
         plan.findings.progress = Some(problem);
         return plan.again(wait);
     }

@@ -59,6 +59,35 @@ fn what_the_user_has_not_allowed_is_not_restarted() {
     assert_eq!(restarts(&shut, &o), Ok("db-2".into()));
 }
 
+/// Servers of the old version cannot read what newer ones wrote; users of other operators lost all replicas, and then the data.
+#[test]
+fn a_downgrade_restarts_nothing() {
+    let (mut v, mut o) = due();
+    for i in 0..3 {
+        info(&mut o, i).version = "8.0.2".into();
+    }
+    for (version, allowed) in [
+        ("7.2", false),
+        ("7.0.15", false),
+        ("8.0", true),
+        ("8.2", true),
+    ] {
+        v.version = Some(version.into());
+        let expected = if allowed {
+            Ok("db-2".to_owned())
+        } else {
+            Err(reasons::IncompatibleVersion)
+        };
+        assert_eq!(restarts(&v, &o), expected, "{version}");
+    }
+    v.version = None;
+    assert_eq!(
+        restarts(&v, &o),
+        Ok("db-2".into()),
+        "nobody knows the image"
+    );
+}
+
 #[test]
 fn a_pod_that_was_restarted_is_watched_before_the_next() {
     let (mut v, mut o) = due();
