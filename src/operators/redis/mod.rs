@@ -9,6 +9,7 @@ pub mod build;
 pub mod directives;
 pub mod error;
 pub mod instances;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod plan;
@@ -33,6 +34,7 @@ use tokio::sync::mpsc;
 
 use self::api::Redis;
 use self::instances::Instances;
+use self::metrics::Metrics;
 use self::reconcile::Latest;
 use crate::manager::caches::Cache;
 use crate::manager::{Context, Registration, controller};
@@ -50,6 +52,7 @@ pub struct Operator {
     caches: Watched,
     instances: Instances,
     latest: Latest,
+    metrics: Metrics,
 }
 
 #[derive(Clone)]
@@ -94,6 +97,8 @@ pub fn registration() -> Registration {
 }
 
 async fn run(ctx: Context, caches: Watched) {
+    #[allow(clippy::expect_used)] // At the start, and only when two metrics have the same name.
+    let metrics = Metrics::register(ctx.metrics.catalog()).expect("names of metrics are unique");
     let (sender, mut changes) = mpsc::unbounded_channel();
     let servers = futures::stream::poll_fn(move |cx| changes.poll_recv(cx))
         .map(|change: crate::engines::redis::Change<ObjectRef<Redis>>| change.tag);
@@ -130,6 +135,7 @@ async fn run(ctx: Context, caches: Watched) {
         caches,
         instances: Instances::new(sender),
         latest: Latest::default(),
+        metrics,
     };
     controller::run(ctx, Arc::new(operator), triggers).await;
 }

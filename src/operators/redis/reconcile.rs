@@ -88,6 +88,7 @@ impl Controller for Operator {
         if redis.metadata.deletion_timestamp.is_some() {
             // What belongs to it goes by its owner references; nothing outside the cluster is left to clean.
             self.end(&key(&redis));
+            self.metrics.gone(&key(&redis));
             return Ok(self.ctx.settings.resync_interval.get());
         }
         let now = Timestamp::now();
@@ -109,6 +110,7 @@ impl Controller for Operator {
             object.name
         );
         self.latest.forget(&key);
+        self.metrics.gone(&key);
         self.end(&key);
     }
 }
@@ -310,6 +312,7 @@ impl Operator {
         {
             self.latest.keep(written);
         }
+        self.metrics.seen(&key(redis), &new);
         let old = redis
             .status
             .as_ref()

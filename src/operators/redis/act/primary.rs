@@ -1,6 +1,7 @@
 //! Steps that change who is the primary.
 
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use super::{Outcome, Pass, Undone, stale};
 use crate::engines::redis::{Address, Failure};
@@ -125,6 +126,7 @@ impl Pass<'_> {
             ),
             _ => {}
         }
+        self.op.metrics.elected(election, Timestamp::now());
         outcome.election = Some(Election {
             completed: true,
             ..election.clone()
