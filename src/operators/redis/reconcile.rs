@@ -12,12 +12,12 @@ use rand::RngExt as _;
 use secrecy::SecretString;
 
 use super::act::Outcome;
-use super::api::{PLAN_ONLY_ANNOTATION, RECONCILE_ANNOTATION, Redis, RedisStatus};
+use super::api::{Redis, RedisStatus};
 use super::build;
 use super::error::Error;
 use super::model::{Credentials, Observed, Plan, Problem};
 use super::observe::Passwords;
-use super::status::{self, Picture};
+use super::status::{self, Hold, Picture};
 use super::validate::validate;
 use super::{FIELD_MANAGER, NAME, Operator, plan, reasons};
 use crate::k8s::apply;
@@ -27,6 +27,8 @@ use crate::manager::controller::Controller;
 
 /// After something was done, how soon to look at its effect.
 const SOON: Duration = Duration::from_millis(100);
+/// While changes are stopped.
+const HELD: Duration = Duration::from_secs(10);
 /// After something was tried in vain.
 const LATER: Duration = Duration::from_secs(2);
 
@@ -92,12 +94,7 @@ impl Controller for Operator {
             return Ok(self.ctx.settings.resync_interval.get());
         }
         let now = Timestamp::now();
-        let result = if annotated(&redis, RECONCILE_ANNOTATION, "paused") {
-            self.paused(&redis, now).await
-        } else {
-            Box::pin(self.pass(&redis, now)).await
-        };
-        match result {
+        match Box::pin(self.pass(&redis, now)).await {
             Err(error) if error.is_conflict() => Ok(SOON),
             other => other,
         }
@@ -113,10 +110,6 @@ impl Controller for Operator {
         self.metrics.gone(&key);
         self.end(&key);
     }
-}
-
-fn annotated(redis: &Redis, key: &str, value: &str) -> bool {
-    redis.annotations().get(key).is_some_and(|v| v == value)
 }
 
 /// A password that needs no quoting anywhere: 32 letters and digits, 190 bits.
@@ -135,15 +128,9 @@ impl Operator {
         self.ctx.rollouts.finished(key);
     }
 
-    async fn paused(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
-        self.end(&key(redis));
-        let new = status::paused(redis, now);
-        self.write(redis, new).await?;
-        Ok(self.ctx.settings.resync_interval.get())
-    }
-
     async fn pass(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
-        let dry = annotated(redis, PLAN_ONLY_ANNOTATION, "true");
+        let hold = Hold::of(redis);
+        let dry = hold.is_some();
         let (passwords, problem) = self.passwords(redis).await;
         let credentials = if dry {
             Ok(complete(passwords))
@@ -213,12 +200,15 @@ impl Operator {
             o: &observed,
             plan: &plan,
             now,
-            dry,
+            hold,
             failure: failure.as_ref().or(outcome.refused.as_ref()),
         };
         let new = status::status(&picture, outcome.election.clone());
         let written = self.write(redis, new).await;
-        let due = if credentials.is_some() {
+        let due = if dry {
+            // Nothing is done in time; what changes starts a pass by itself.
+            self.requeue(&plan, &outcome).max(HELD)
+        } else if credentials.is_some() {
             self.requeue(&plan, &outcome)
         } else {
             self.ctx.settings.resync_interval.get()

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
+use super::api::{
+    Blocker, Election, InstanceStatus, PLAN_ONLY_ANNOTATION, RECONCILE_ANNOTATION, Redis,
+    RedisStatus,
+};
 use super::build::identity;
 use super::model::{Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync};
 use super::reasons;
@@ -36,10 +39,31 @@ pub struct Picture<'a> {
     pub o: &'a Observed,
     pub plan: &'a Plan,
     pub now: Timestamp,
-    /// The plan is only shown.
-    pub dry: bool,
+    /// Why nothing is done.
+    pub hold: Option<Hold>,
     /// What kept the objects from being applied.
     pub failure: Option<&'a Problem>,
+}
+
+/// An annotation that stops all changes; the state is told all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// `hera.dev/reconcile: paused`.
+    Paused,
+    /// `hera.dev/plan-only: "true"`: what would be done is shown.
+    PlanOnly,
+}
+
+impl Hold {
+    /// The one that a `Redis` asks for.
+    pub fn of(redis: &Redis) -> Option<Self> {
+        let has = |key: &str, value: &str| redis.annotations().get(key).is_some_and(|v| v == value);
+        if has(RECONCILE_ANNOTATION, "paused") {
+            Some(Self::Paused)
+        } else {
+            has(PLAN_ONLY_ANNOTATION, "true").then_some(Self::PlanOnly)
+        }
+    }
 }
 
 /// It is bad that this condition is as it is.
@@ -104,7 +128,10 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
         election: election.or_else(|| old.election.clone()),
         conditions: old.conditions.clone(),
         blockers: Vec::new(),
-        plan: if p.dry { plan.words() } else { Vec::new() },
+        plan: match p.hold {
+            Some(Hold::PlanOnly) => plan.words(),
+            _ => Vec::new(),
+        },
         phase: None,
     };
     let problems = problems(p, ready);
@@ -360,12 +387,15 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         reasons::NoRisk,
         "no act that is due would lose data",
     );
-    let (reason, words) = if p.dry {
-        (reasons::PlanOnly, "only the plan is shown")
-    } else {
-        (reasons::NotPaused, "changes are made")
+    let (reason, words) = match p.hold {
+        Some(Hold::Paused) => (
+            reasons::Paused,
+            "the annotation hera.dev/reconcile stops all changes",
+        ),
+        Some(Hold::PlanOnly) => (reasons::PlanOnly, "only the plan is shown"),
+        None => (reasons::NotPaused, "changes are made"),
     };
-    set(PAUSED, p.dry, None, reason, words);
+    set(PAUSED, p.hold.is_some(), None, reason, words);
 }
 
 fn in_progress(reason: &str) -> bool {
@@ -386,7 +416,7 @@ fn in_progress(reason: &str) -> bool {
 
 fn phase(p: &Picture<'_>, serving: bool, problems: &[Problem]) -> &'static str {
     let has = |reason| problems.iter().any(|p| p.reason == reason);
-    if p.dry {
+    if p.hold.is_some() {
         "Paused"
     } else if p.v.hibernate {
         "Hibernated"
@@ -434,22 +464,6 @@ pub fn refused(
         now,
     );
     new.blockers = vec![blocker(&problem, &o.status, now)];
-    new
-}
-
-/// The status while changes are stopped: all else stays as it was.
-pub fn paused(redis: &Redis, now: Timestamp) -> RedisStatus {
-    let mut new = redis.status.clone().unwrap_or_default();
-    new.phase = Some("Paused".into());
-    conditions::set(
-        &mut new.conditions,
-        PAUSED,
-        true,
-        reasons::Paused,
-        "the annotation hera.dev/reconcile stops all changes",
-        redis.metadata.generation,
-        now,
-    );
     new
 }
 

@@ -76,7 +76,7 @@ fn told(v: &Validated, o: &Observed, at: Timestamp) -> RedisStatus {
             o,
             plan: &plan,
             now: at,
-            dry: false,
+            hold: None,
             failure: None,
         },
         None,
@@ -331,4 +331,31 @@ fn only_what_users_should_look_at_becomes_an_event() {
         };
         assert_eq!(is_news(&transition), news, "{type_} {reason} {from:?}");
     }
+}
+
+/// What happens while changes are stopped is told, and nothing looks ready that is not.
+#[test]
+fn a_database_that_is_paused_tells_its_state() {
+    let (mut redis, v) = database(Mode::Standalone);
+    let annotations = redis.metadata.annotations.get_or_insert_default();
+    annotations.insert("hera.dev/reconcile".into(), "paused".into());
+    let hold = Hold::of(&redis);
+    assert_eq!(hold, Some(Hold::Paused));
+    let mut o = serving(&v);
+    o.instances[0].server = Server::Down;
+    let plan = plan(&v, &o, now());
+    let picture = Picture {
+        v: &v,
+        o: &o,
+        plan: &plan,
+        now: now(),
+        hold,
+        failure: None,
+    };
+    let told = status(&picture, None);
+    assert_eq!(told.phase.as_deref(), Some("Paused"));
+    assert!(conditions::is_true(&told.conditions, PAUSED));
+    assert!(!conditions::is_true(&told.conditions, READY));
+    assert!(!conditions::is_true(&told.conditions, PRIMARY_AVAILABLE));
+    assert!(told.plan.is_empty(), "only plan-only shows the plan");
 }
