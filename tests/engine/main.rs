@@ -9,11 +9,14 @@
 )]
 
 mod access;
+mod cluster;
 mod configuration;
 mod failures;
 mod monitoring;
 mod replication;
+mod sentinel;
 mod server;
+mod slots;
 
 /// Makes one test of each function for each server: `redis_7_0::...`, and so on.
 macro_rules! on_every_server {
@@ -40,6 +43,8 @@ on_every_server! {
     crate::access::replication_and_probe_users_can_do_theirs_only => replication_and_probe_users_can_do_theirs_only,
     crate::access::passwords_change_by_hash_in_one_step => passwords_change_by_hash_in_one_step,
     crate::access::a_refused_login_is_told_as_such => a_refused_login_is_told_as_such,
+    crate::cluster::a_cluster_is_built_and_changes_its_members => a_cluster_is_built_and_changes_its_members,
+    crate::cluster::nodes_that_all_moved_meet_again => nodes_that_all_moved_meet_again,
     crate::configuration::directives_are_read_and_set => directives_are_read_and_set,
     crate::configuration::a_refused_directive_is_named => a_refused_directive_is_named,
     crate::failures::a_killed_server_refuses_and_a_stopped_one_is_silent => a_killed_server_refuses_and_a_stopped_one_is_silent,
@@ -61,4 +66,12 @@ on_every_server! {
     crate::replication::after_a_promotion_the_others_resync_partially => after_a_promotion_the_others_resync_partially,
     crate::replication::an_isolated_primary_refuses_writes => an_isolated_primary_refuses_writes,
     crate::replication::clients_are_paused_and_disconnected => clients_are_paused_and_disconnected,
+    crate::sentinel::sentinels_tell_what_they_know_and_take_options => sentinels_tell_what_they_know_and_take_options,
+    crate::sentinel::a_killed_primary_is_replaced => a_killed_primary_is_replaced,
+    crate::sentinel::a_hand_over_loses_no_acknowledged_write => a_sentinel_hand_over_loses_no_acknowledged_write,
+    crate::sentinel::a_replica_that_is_behind_stops_the_hand_over => a_replica_that_is_behind_stops_the_hand_over,
+    crate::sentinel::a_sentinel_that_forgot_is_told_again => a_sentinel_that_forgot_is_told_again,
+    crate::sentinel::a_primary_that_moved_is_monitored_again => a_primary_that_moved_is_monitored_again,
+    crate::slots::slots_are_moved_key_by_key_under_writes => slots_are_moved_key_by_key_under_writes,
+    crate::slots::slots_are_moved_atomically_under_writes => slots_are_moved_atomically_under_writes,
 }

@@ -1,5 +1,6 @@
 //! Real servers as child processes, each on a free loopback port in a temporary folder, ended with the test.
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
 use std::net::TcpListener;
@@ -8,8 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hera::engines::redis::{
-    Address, Client, Credentials, Failure, Info, Limits, ReplicaLink, hera_acl_rules,
-    password_hash, probe_acl_rules, replication_acl_rules,
+    Address, Client, Credentials, Failure, Info, Limits, ReplicaLink, Target, hera_acl_rules,
+    hera_cluster_acl_rules, hera_sentinel_acl_rules, migration_acl_rules, password_hash,
+    probe_acl_rules, replication_acl_rules, sentinel_acl_rules, sentinel_client_acl_rules,
+    sentinel_peer_acl_rules,
 };
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
@@ -50,11 +53,22 @@ impl Program {
     }
 }
 
+/// What a server is started as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Data,
+    Node,
+    Sentinel,
+}
+
 /// A running server. Dropping it kills the process.
 pub struct Server {
     program: Program,
+    kind: Kind,
     child: Child,
     port: u16,
+    /// Of a node of a cluster.
+    bus_port: u16,
     folder: TempDir,
     options: Vec<(String, String)>,
 }
@@ -63,17 +77,34 @@ impl Server {
     /// Starts a server with the users of a real instance (`hera`, `replication`, `probe`) and a `default` user for the
     /// test itself, and waits until it answers. `options` are configuration directives.
     pub async fn start(program: &Program, options: &[(&str, &str)]) -> Self {
+        Self::start_as(Kind::Data, program, options).await
+    }
+
+    /// Starts a node of a cluster that knows no other one.
+    pub async fn start_node(program: &Program, options: &[(&str, &str)]) -> Self {
+        Self::start_as(Kind::Node, program, options).await
+    }
+
+    /// Starts a sentinel that monitors nothing.
+    pub async fn start_sentinel(program: &Program) -> Self {
+        Self::start_as(Kind::Sentinel, program, &[]).await
+    }
+
+    async fn start_as(kind: Kind, program: &Program, options: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let port = free_port();
-        let child = spawn(program, port, folder.path(), &options);
+        let (port, bus_port) = (free_port(), free_port());
+        let text = configuration(kind, port, bus_port, folder.path(), &options);
+        let child = spawn(program, kind, folder.path(), &text);
         let mut server = Self {
             program: program.clone(),
+            kind,
             child,
             port,
+            bus_port,
             folder,
             options,
         };
@@ -113,9 +144,36 @@ impl Server {
         Address::new("127.0.0.1", self.port)
     }
 
+    /// The port of the cluster bus.
+    pub fn bus_port(&self) -> u16 {
+        self.bus_port
+    }
+
     /// Logged in as Hera.
     pub async fn hera(&self) -> Client {
         self.login("hera").await.unwrap()
+    }
+
+    /// For whom connects by itself, as Hera.
+    pub fn target(&self) -> Target {
+        let mut target = Target::new(self.address(), Credentials::new("hera", PASSWORD));
+        target.limits = limits();
+        target
+    }
+
+    /// As [`until`], on connections of its own: a sentinel cuts those to whom it changes.
+    pub async fn until(&self, wanted: impl Fn(&Info) -> bool) -> Info {
+        eventually(|| async {
+            let client = self
+                .login("hera")
+                .await
+                .map_err(|failure| failure.to_string())?;
+            match client.info().await {
+                Ok(info) if wanted(&info) => Ok(info),
+                other => Err(format!("{other:#?}")),
+            }
+        })
+        .await
     }
 
     /// Logged in as a user with [`PASSWORD`].
@@ -190,7 +248,31 @@ impl Server {
         for (name, value) in options {
             self.options.push(((*name).to_owned(), (*value).to_owned()));
         }
-        self.child = spawn(&self.program, self.port, self.folder.path(), &self.options);
+        let folder = self.folder.path();
+        let text = configuration(self.kind, self.port, self.bus_port, folder, &self.options);
+        self.child = spawn(&self.program, self.kind, folder, &text);
+    }
+
+    /// Starts the process, which has ended, in the same folder at another address.
+    pub async fn start_elsewhere(&mut self) {
+        (self.port, self.bus_port) = (free_port(), free_port());
+        self.restart(&[]).await;
+    }
+
+    /// What the server refused to users for lack of permission, one line each.
+    pub async fn refusals(&self) -> Vec<String> {
+        let mut connection = self.data().await;
+        let log: Vec<BTreeMap<String, redis::Value>> = redis::cmd("ACL")
+            .arg("LOG")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        let text = |entry: &BTreeMap<String, redis::Value>, name: &str| {
+            redis::from_redis_value::<String>(entry[name].clone()).unwrap()
+        };
+        log.iter()
+            .map(|entry| format!("{} {}", text(entry, "username"), text(entry, "object")))
+            .collect()
     }
 
     /// As [`Server::respawn`], and waits until it answers.
@@ -206,11 +288,17 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("{} ended with {status}:\n{}", self.program.name, self.log());
             }
-            if let Ok(client) = self.login("hera").await
-                && client.info().await.is_ok()
-                && self.log().contains("eady to accept connections")
-            {
-                return;
+            if let Ok(client) = self.login("hera").await {
+                let is_up = match self.kind {
+                    Kind::Sentinel => client.sentinel_id().await.is_ok(),
+                    Kind::Data | Kind::Node => {
+                        client.info().await.is_ok()
+                            && self.log().contains("eady to accept connections")
+                    }
+                };
+                if is_up {
+                    return;
+                }
             }
             assert!(
                 Instant::now() < deadline,
@@ -243,16 +331,17 @@ impl Drop for Server {
     }
 }
 
-fn spawn(program: &Program, port: u16, folder: &Path, options: &Vec<(String, String)>) -> Child {
+fn spawn(program: &Program, kind: Kind, folder: &Path, configuration: &str) -> Child {
     let file = folder.join("server.conf");
     let log = folder.join("log");
     let _ = std::fs::remove_file(&log);
-    std::fs::write(&file, configuration(port, folder, options)).unwrap();
+    std::fs::write(&file, configuration).unwrap();
     // The kernel ends the server when the test ends, however it ends.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--"])
         .arg(&program.path)
         .arg(&file)
+        .args((kind == Kind::Sentinel).then_some("--sentinel"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -260,19 +349,62 @@ fn spawn(program: &Program, port: u16, folder: &Path, options: &Vec<(String, Str
         .unwrap()
 }
 
-fn configuration(port: u16, folder: &Path, options: &Vec<(String, String)>) -> String {
+fn configuration(
+    kind: Kind,
+    port: u16,
+    bus_port: u16,
+    folder: &Path,
+    options: &Vec<(String, String)>,
+) -> String {
     let hash = password_hash(PASSWORD);
     let folder = folder.display();
     let mut text = format!(
-        "port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\nsave \"\"\nappendonly no\n\
-         repl-diskless-sync-delay 0\nenable-debug-command local\n\
-         masteruser replication\nmasterauth \"{PASSWORD}\"\n\
-         user default on nopass ~* &* +@all\n\
-         user hera on #{hash} {}\nuser replication on #{hash} {}\nuser probe on #{hash} {}\n",
-        hera_acl_rules(),
-        replication_acl_rules(),
-        probe_acl_rules()
+        "port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\n\
+         user default on nopass ~* &* +@all\n"
     );
+    if kind != Kind::Sentinel {
+        write!(
+            text,
+            "save \"\"\nappendonly no\nrepl-diskless-sync-delay 0\nenable-debug-command local\n\
+             masteruser replication\nmasterauth \"{PASSWORD}\"\n"
+        )
+        .unwrap();
+    }
+    let users = match kind {
+        Kind::Data => vec![
+            ("hera", hera_acl_rules()),
+            ("replication", replication_acl_rules()),
+            ("probe", probe_acl_rules()),
+            ("sentinel", sentinel_acl_rules()),
+        ],
+        Kind::Node => vec![
+            ("hera", hera_cluster_acl_rules()),
+            ("replication", replication_acl_rules()),
+            ("hera-migration", migration_acl_rules()),
+        ],
+        Kind::Sentinel => vec![
+            ("hera", hera_sentinel_acl_rules()),
+            ("sentinel", sentinel_peer_acl_rules()),
+            ("app", sentinel_client_acl_rules()),
+        ],
+    };
+    for (user, rules) in users {
+        writeln!(text, "user {user} on #{hash} {rules}").unwrap();
+    }
+    match kind {
+        Kind::Data => {}
+        Kind::Node => write!(
+            text,
+            "cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 5000\n\
+             cluster-allow-replica-migration no\ncluster-replica-validity-factor 0\n"
+        )
+        .unwrap(),
+        Kind::Sentinel => write!(
+            text,
+            "sentinel sentinel-user sentinel\nsentinel sentinel-pass \"{PASSWORD}\"\n"
+        )
+        .unwrap(),
+    }
     for (name, value) in options {
         writeln!(text, "{name} {value}").unwrap();
     }

@@ -52,12 +52,14 @@ pub fn hera_sentinel_acl_rules() -> String {
 /// Rules of the user with which a sentinel logs in at the *data servers* (`auth-user`), without `on` and without
 /// passwords.
 ///
-/// The commands are those that the servers' Sentinel manual names, and `failover` for a coordinated failover. The
-/// channel is the one in which sentinels find each other.
+/// The commands are those that the servers' Sentinel manual names, and for a coordinated failover `failover`,
+/// `client|pause` (without which it silently does nothing) and `client|unpause`. The channel is the one in which sentinels
+/// find each other.
 pub fn sentinel_acl_rules() -> String {
     format!(
         "{NOTHING} &__sentinel__:hello +ping +info +role +multi +exec +slaveof +failover \
-         +config|rewrite +client|setname +client|kill +script|kill +publish +subscribe"
+         +config|rewrite +client|setname +client|kill +client|pause +client|unpause \
+         +script|kill +publish +subscribe"
     )
 }
 
@@ -72,10 +74,11 @@ pub fn sentinel_peer_acl_rules() -> String {
 
 /// Rules of the user with which applications ask a *sentinel* for the primary, without `on` and without passwords.
 ///
-/// The commands are those that client libraries send to a sentinel.
+/// The commands are those that client libraries send to a sentinel, but for `CLIENT SETINFO`, whose refusal they ignore:
+/// Redis 7.0 does not have it and would not start with a rule on it.
 pub fn sentinel_client_acl_rules() -> String {
     format!(
-        "{NOTHING} &* +ping +info +role +command +client|setname +client|setinfo +client|id \
+        "{NOTHING} &* +ping +info +role +command +client|setname +client|id \
          +subscribe +unsubscribe +psubscribe +punsubscribe +sentinel|masters +sentinel|master \
          +sentinel|replicas +sentinel|slaves +sentinel|sentinels +sentinel|get-master-addr-by-name \
          +sentinel|myid +sentinel|ckquorum"

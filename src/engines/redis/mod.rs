@@ -12,6 +12,7 @@
 //! | `info` | the reply of `INFO` as a typed value |
 //! | `acl` | the ACL users that Hera creates and what they may do |
 //! | `sentinel` | the commands that Hera sends to a sentinel |
+//! | `sentinel_hand_over` | a planned change of the primary under Sentinel |
 //! | `sentinel_state` | what a sentinel knows, as typed values |
 //! | `cluster` | the commands that Hera sends to a node of a cluster |
 //! | `cluster_nodes` | what a node knows of the others, as typed values |
@@ -33,6 +34,7 @@ mod info;
 mod monitor;
 mod observation;
 mod sentinel;
+mod sentinel_hand_over;
 mod sentinel_state;
 mod slot_migration;
 mod slots;
@@ -51,6 +53,7 @@ pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
 pub use monitor::{Change, Monitor, Target};
 pub use observation::{MonitorState, What};
 pub use sentinel::{SentinelFailoverKind, SentinelFailoverStart, SentinelOption};
+pub use sentinel_hand_over::{SentinelHandOver, SentinelHandOverError};
 pub use sentinel_state::{
     MonitoredPrimary, MonitoredReplica, QuorumCheck, SentinelFailoverState, SentinelFlags,
     SentinelPeer,

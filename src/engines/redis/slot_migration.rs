@@ -49,9 +49,25 @@ impl SlotMigrationWay {
 
     /// What the user with which nodes log in at each other (`masteruser`) needs beyond
     /// [`super::replication_acl_rules`], for `ACL SETUSER` on every node.
+    ///
+    /// Valkey runs what the source sends with the rights of this user, which is every command that writes, on every key.
+    /// That is more than a replica needs: take it back after the migration, by applying
+    /// [`super::replication_acl_rules`] again.
     pub fn replication_acl_rules(self) -> &'static [&'static str] {
         match self {
-            Self::Push | Self::Pull => &["+cluster|syncslots"],
+            Self::Push => &[
+                "+cluster|syncslots",
+                "~*",
+                "+@write",
+                "-flushall",
+                "-flushdb",
+                "-swapdb",
+                "-migrate",
+                "+select",
+                "+multi",
+                "+exec",
+            ],
+            Self::Pull => &["+cluster|syncslots"],
             Self::Legacy => &[],
         }
     }
@@ -244,7 +260,7 @@ impl Client {
     /// destination for [`SlotMigrationWay::Pull`]. That there is none is no failure.
     pub async fn cancel_slot_migrations(&self, way: SlotMigrationWay) -> Result<(), Failure> {
         let words: &[&str] = match way {
-            SlotMigrationWay::Push => &["CANCELSLOTMIGRATIONS", "ALL"],
+            SlotMigrationWay::Push => &["CANCELSLOTMIGRATIONS"],
             SlotMigrationWay::Pull => &["MIGRATION", "CANCEL", "ALL"],
             SlotMigrationWay::Legacy => return Ok(()),
         };
