@@ -17,6 +17,7 @@ mod replication;
 mod sentinel;
 mod server;
 mod slots;
+mod tls;
 
 /// Makes one test of each function for each server: `redis_7_0::...`, and so on.
 macro_rules! on_every_server {
@@ -74,4 +75,8 @@ on_every_server! {
     crate::sentinel::a_primary_that_moved_is_monitored_again => a_primary_that_moved_is_monitored_again,
     crate::slots::slots_are_moved_key_by_key_under_writes => slots_are_moved_key_by_key_under_writes,
     crate::slots::slots_are_moved_atomically_under_writes => slots_are_moved_atomically_under_writes,
+    crate::tls::only_the_expected_server_is_trusted => only_the_expected_server_is_trusted,
+    crate::tls::a_rotation_is_seen_by_the_served_serial => a_rotation_is_seen_by_the_served_serial,
+    crate::tls::a_certificate_of_the_client_is_demanded => a_certificate_of_the_client_is_demanded,
+    crate::tls::a_monitor_watches_over_tls => a_monitor_watches_over_tls,
 }

@@ -1,10 +1,8 @@
-//! Where a server listens, who logs in, and how long a call may take.
+//! Where a server listens, and how long a call may take.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 /// Where a server listens.
 ///
@@ -47,25 +45,6 @@ impl fmt::Display for Address {
     }
 }
 
-/// An ACL user and its password. The password is never printed.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// Name of the ACL user.
-    pub username: String,
-    /// Its password in clear text.
-    pub password: SecretString,
-}
-
-impl Credentials {
-    /// Credentials from their parts.
-    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            username: username.into(),
-            password: SecretString::from(password.into()),
-        }
-    }
-}
-
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -95,11 +74,5 @@ mod tests {
         assert!(address.is_same("fd00:0:0::1", 6379));
         assert!(!address.is_same("fd00::1", 6380));
         assert_eq!(Address::new("10.0.0.1", 1).to_string(), "10.0.0.1:1");
-    }
-
-    #[test]
-    fn a_password_is_not_printed() {
-        let printed = format!("{:?}", Credentials::new("hera", "s3cret"));
-        assert!(!printed.contains("s3cret"), "{printed}");
     }
 }

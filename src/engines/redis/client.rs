@@ -10,14 +10,15 @@ use redis::{
     AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisConnectionInfo, Value,
 };
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::acl::AclUser;
-use super::address::{Address, Credentials, Limits};
+use super::address::{Address, Limits};
+use super::credentials::Credentials;
 use super::failure::Failure;
 use super::info::Info;
 
@@ -57,21 +58,36 @@ impl fmt::Debug for Client {
 impl Client {
     /// Connects and logs in.
     ///
-    /// The TCP connection has the limit `limits.connect`, the login `limits.command`.
+    /// The TCP connection has the limit `limits.connect`, the TLS handshake and the login `limits.command` each.
     pub async fn connect(
         address: &Address,
         credentials: &Credentials,
         limits: Limits,
     ) -> Result<Self, Failure> {
         let attempt = TcpStream::connect((address.host.as_str(), address.port));
-        let mut stream = timeout(limits.connect, attempt)
+        let stream = timeout(limits.connect, attempt)
             .await
             .map_err(|_| Failure::Timeout)?
             .map_err(|error| Failure::from_connect(&error))?;
         stream
             .set_nodelay(true)
             .map_err(|error| Failure::from_connect(&error))?;
+        match &credentials.tls {
+            None => Self::begin(stream, address, credentials, limits).await,
+            Some(tls) => {
+                let stream = tls.handshake(stream, limits.command).await?;
+                Self::begin(stream, address, credentials, limits).await
+            }
+        }
+    }
 
+    /// Logs in on a stream that is open.
+    async fn begin<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        mut stream: S,
+        address: &Address,
+        credentials: &Credentials,
+        limits: Limits,
+    ) -> Result<Self, Failure> {
         timeout(limits.command, log_in(&mut stream, credentials))
             .await
             .map_err(|_| Failure::Timeout)??;
@@ -292,13 +308,21 @@ impl Client {
 ///
 /// It is done on the bare stream because a server that is at its limit of clients says so unasked and closes: the library
 /// would take that line for no reply of anything, and a server that lives would look like one that is gone.
-async fn log_in(stream: &mut TcpStream, credentials: &Credentials) -> Result<(), Failure> {
+async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    credentials: &Credentials,
+) -> Result<(), Failure> {
     let mut login = redis::cmd("AUTH");
     login
         .arg(&credentials.username)
         .arg(credentials.password.expose_secret());
     // A failed write is told by the read that follows, after what the server may have said before.
-    let written = stream.write_all(&login.get_packed_command()).await;
+    let written = async {
+        stream.write_all(&login.get_packed_command()).await?;
+        // A TLS stream keeps what it encrypted until it is flushed.
+        stream.flush().await
+    }
+    .await;
     let mut line = Vec::new();
     let read = BufReader::new(stream)
         .take(LOGIN_REPLY_LIMIT)

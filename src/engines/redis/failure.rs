@@ -27,6 +27,10 @@ pub enum Failure {
     /// The server refuses the login (`WRONGPASS`, `NOAUTH`, or `NOPERM` for the login itself).
     #[error("login refused: {0}")]
     Auth(String),
+    /// No connection by TLS: the certificate of the server is not the one that is expected, or the server wants one of the
+    /// client, or it does not speak TLS. A process runs there and answers.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// The server runs a script or a function for a long time (`BUSY`). It lives.
     #[error("busy running a script")]
     Busy,
@@ -53,6 +57,7 @@ impl Failure {
             Self::Timeout => "Timeout",
             Self::Unreachable(_) => "Unreachable",
             Self::Auth(_) => "AuthenticationFailed",
+            Self::Tls(_) => "TLSFailed",
             Self::Busy => "Busy",
             Self::Loading => "Loading",
             Self::MasterDown => "MasterDown",
@@ -66,6 +71,7 @@ impl Failure {
         match self {
             Self::Refused | Self::Closed | Self::Timeout | Self::Unreachable(_) => false,
             Self::Auth(_)
+            | Self::Tls(_)
             | Self::Busy
             | Self::Loading
             | Self::MasterDown
@@ -76,6 +82,12 @@ impl Failure {
 
     /// The failure of an attempt to connect.
     pub(super) fn from_connect(error: &io::Error) -> Self {
+        if let Some(tls) = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        {
+            return Self::Tls(tls.to_string());
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             io::ErrorKind::ConnectionReset

@@ -5,8 +5,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `address` | where a server listens, who logs in, how long a call may take |
+//! | `address` | where a server listens, how long a call may take |
+//! | `credentials` | who logs in, and whether over TLS |
 //! | `failure` | why a call failed, and whether the server lives all the same |
+//! | `tls` | how to speak TLS, and which certificate a server serves |
 //! | `client` | the commands that Hera sends |
 //! | `hand_over` | a planned change of the primary with the shortest pause of writes |
 //! | `info` | the reply of `INFO` as a typed value |
@@ -28,6 +30,7 @@ mod address;
 mod client;
 mod cluster;
 mod cluster_nodes;
+mod credentials;
 mod failure;
 mod hand_over;
 mod info;
@@ -38,16 +41,18 @@ mod sentinel_hand_over;
 mod sentinel_state;
 mod slot_migration;
 mod slots;
+mod tls;
 
 pub use acl::{
     AclUser, hera_acl_rules, hera_cluster_acl_rules, hera_sentinel_acl_rules, migration_acl_rules,
     password_hash, probe_acl_rules, replication_acl_rules, sentinel_acl_rules,
     sentinel_client_acl_rules, sentinel_peer_acl_rules,
 };
-pub use address::{Address, Credentials, Limits};
+pub use address::{Address, Limits};
 pub use client::Client;
 pub use cluster::ClusterFailover;
 pub use cluster_nodes::{ClusterInfo, ClusterNode, ClusterShard, NodeHealth, ShardNode};
+pub use credentials::Credentials;
 pub use failure::Failure;
 pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
 pub use monitor::{Change, Monitor, Target};
@@ -62,3 +67,4 @@ pub use slot_migration::{
     MigrateTo, SlotMigration, SlotMigrationState, SlotMigrationWay, SlotState,
 };
 pub use slots::{SLOTS, SlotError, SlotSet};
+pub use tls::{ClientIdentity, ServedCertificate, Tls, TlsError};

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::address::{Address, Credentials, Limits};
+use super::address::{Address, Limits};
 use super::client::Client;
+use super::credentials::Credentials;
 use super::failure::Failure;
 use super::info::Info;
 use super::observation::{MonitorState, What};

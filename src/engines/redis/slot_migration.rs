@@ -15,9 +15,10 @@ use std::time::Duration;
 use redis::Value;
 use secrecy::ExposeSecret;
 
-use super::address::{Address, Credentials};
+use super::address::Address;
 use super::client::{Client, milliseconds};
 use super::cluster_nodes::{field, unexpected};
+use super::credentials::Credentials;
 use super::failure::Failure;
 use super::slots::SlotSet;
 

@@ -204,9 +204,10 @@ fn judge(failure: &Failure, silent_for: Duration) -> Server {
         Failure::Refused => Server::Down,
         Failure::Busy => Server::Busy,
         Failure::Loading => Server::Loading,
-        Failure::Auth(words) | Failure::Command(words) | Failure::Protocol(words) => {
-            Server::Denied(words.clone())
-        }
+        Failure::Auth(words)
+        | Failure::Tls(words)
+        | Failure::Command(words)
+        | Failure::Protocol(words) => Server::Denied(words.clone()),
         Failure::Closed | Failure::Timeout | Failure::Unreachable(_) => Server::Silent(silent_for),
         Failure::MasterDown => Server::Silent(Duration::ZERO),
     }

@@ -169,6 +169,7 @@ impl Operator {
         let login = engine::Credentials {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
+            tls: None,
         };
         let running = |i: &&Instance| i.pod_state == PodState::Running && i.ip.is_some();
         let held: HashSet<String> = observed
