@@ -15,12 +15,12 @@ const NOTHING: &str = "resetkeys resetchannels -@all";
 
 /// Rules of Hera's own user, without `on` and without passwords.
 ///
-/// It sees the state of a server, assigns its role, and changes its configuration and its users' passwords. It cannot
+/// It sees the state of a server, assigns its role, and changes its configuration and its users. It cannot
 /// read, write, copy or flush data.
 pub fn hera_acl_rules() -> String {
     format!(
         "{NOTHING} +ping +info +replicaof +failover +config|get +config|set \
-         +client|pause +client|unpause +client|kill +acl|setuser +acl|getuser"
+         +client|pause +client|unpause +client|kill +acl|setuser +acl|getuser +acl|deluser"
     )
 }
 
@@ -130,6 +130,8 @@ pub struct AclUser {
     pub keys: String,
     /// Channel patterns, such as `&*`.
     pub channels: String,
+    /// Further sets of permissions, each with the fields `commands`, `keys` and `channels`.
+    pub selectors: Vec<BTreeMap<String, String>>,
 }
 
 impl AclUser {
@@ -161,6 +163,7 @@ impl AclUser {
             commands: read(fields.remove("commands"))?,
             keys: read(fields.remove("keys"))?,
             channels: read(fields.remove("channels"))?,
+            selectors: read(fields.remove("selectors"))?,
         })
     }
 }

@@ -266,6 +266,48 @@ impl Client {
         }
     }
 
+    /// `ACL GETUSER` of several users in one round trip, by name; `None` where there is no such user.
+    pub async fn acl_get_users(
+        &self,
+        users: &[String],
+    ) -> Result<BTreeMap<String, Option<AclUser>>, Failure> {
+        let mut pipeline = redis::pipe();
+        for user in users {
+            pipeline.cmd("ACL").arg("GETUSER").arg(user);
+        }
+        let mut connection = self.connection.clone();
+        let replies = timeout(
+            self.limits.command,
+            connection.send_packed_commands(&pipeline, 0, users.len()),
+        )
+        .await
+        .map_err(|_| Failure::Timeout)?
+        .map_err(|error| Failure::from_error(&error))?;
+        let read = |value: Value| match reply(value)? {
+            Value::Nil => Ok(None),
+            value => AclUser::from_reply(value).map(Some),
+        };
+        users
+            .iter()
+            .zip(replies)
+            .map(|(user, value)| Ok((user.clone(), read(value)?)))
+            .collect()
+    }
+
+    /// `ACL DELUSER`: removes users and closes their connections. Users that do not exist are no failure.
+    pub async fn acl_delete_users(&self, users: &[String]) -> Result<(), Failure> {
+        let mut command = redis::cmd("ACL");
+        command.arg("DELUSER").arg(users);
+        self.call(&command).await
+    }
+
+    /// `CLIENT KILL USER name`: closes the connections that are logged in as this user. Returns how many.
+    pub async fn kill_user(&self, user: &str) -> Result<u64, Failure> {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("KILL").arg("USER").arg(user);
+        self.call(&command).await
+    }
+
     /// `CLIENT PAUSE ms WRITE`: commands that write wait until [`Client::unpause_writes`] or until `limit` has passed.
     /// Reads, replication and the commands of this client go on.
     pub async fn pause_writes(&self, limit: Duration) -> Result<(), Failure> {
