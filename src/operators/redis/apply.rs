@@ -23,6 +23,7 @@ impl Operator {
         let Resources {
             server_secret,
             connection_secret,
+            user_connection_secrets,
             config_map,
             start_config_map,
             services,
@@ -39,6 +40,11 @@ impl Operator {
                 same(start_config_map, &live.start_config_maps),
             )?,
         ];
+        for s in user_connection_secrets {
+            let mut own = live.user_secrets.iter();
+            let found = own.find(|l| l.metadata.name == s.metadata.name);
+            first.push(Item::new(s, found)?);
+        }
         for s in services {
             first.push(Item::new(s, same(s, &live.services))?);
         }
@@ -101,6 +107,9 @@ impl Operator {
         }
         if let Some(budget) = live.disruption_budget.as_ref().filter(|_| !budget_wanted) {
             delete::delete(client, budget, &v.owner, &options).await?;
+        }
+        for unused in build::unused_user_secrets(v, o) {
+            delete::delete(client, unused, &v.owner, &options).await?;
         }
         // A slice is written by Kubernetes when its Service has a selector, and by Hera otherwise. After a change the former ones
         // would stay for ever; they go when the new ones are there, so that the Service always leads somewhere.

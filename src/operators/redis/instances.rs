@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::api::Redis;
-use super::model::Server;
+use super::model::{Server, Told};
 use crate::engines::redis::{
     Address, Change, Client, Credentials, Failure, Limits, Monitor, Target,
 };
 
-/// Directives that a server took, with what it then reported, and those that it did not take, with its words.
+/// Directives that a server took, with what it then reported, and those that it did not take, with its words; and the same of users.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     run_id: String,
@@ -24,6 +24,8 @@ pub struct Memory {
     pub accepted: BTreeMap<(String, String), String>,
     /// `(name, value)` and the server's words.
     pub refused: BTreeMap<(String, String), String>,
+    /// What it was told of each user.
+    pub told: BTreeMap<String, Told>,
 }
 
 /// How long the first answer of a server is waited for, once: a Hera that just started would take every server for silent.
@@ -177,6 +179,15 @@ impl Instances {
             }
             None => Memory::default(),
         })
+    }
+
+    /// Remembers what the server was told of a user, and its answer.
+    pub fn remember_user(&self, redis: &str, pod: &str, user: &str, told: Told) {
+        self.with(redis, |pods| {
+            if let Some(c) = pods.get_mut(pod) {
+                c.memory.told.insert(user.to_owned(), told);
+            }
+        });
     }
 
     /// Remembers what the server answered to a directive: the value that it then reported, or its refusal.

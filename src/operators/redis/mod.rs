@@ -2,6 +2,7 @@
 //!
 //! One reconcile: observe, validate, build, apply, plan, act, status. The pure stages are `validate`, `build`, `plan` and `status`.
 
+pub mod accounts;
 pub mod act;
 pub mod api;
 pub mod apply;
@@ -17,6 +18,7 @@ pub mod rbac;
 pub mod reasons;
 pub mod reconcile;
 pub mod status;
+pub mod users;
 pub mod validate;
 pub mod versions;
 
@@ -105,13 +107,7 @@ async fn run(ctx: Context, caches: Watched) {
     let redises = caches.redises.clone();
     let referrers = caches.all_secrets.triggers(move |secret| {
         let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let named = |r: &Redis| {
-            r.spec
-                .auth
-                .as_ref()
-                .and_then(|a| a.password_secret_ref.as_ref())
-                .is_some_and(|s| s.name == name)
-        };
+        let named = |r: &Redis| users::references(r).any(|s| s.name == name);
         redises
             .list(&namespace, named)
             .iter()

@@ -6,20 +6,22 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition, Secret};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
+use super::accounts::Referenced;
 use super::api::Redis;
 use super::build::OPERATOR_USER;
 use super::model::{
     CONFIG_HASH_ANNOTATION, CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL,
     Objects, Observed, PORT, PodState, Problem, READINESS_GATE,
 };
-use super::{Operator, directives, reasons};
+use super::users::{self, DEFAULT};
+use super::{Operator, directives};
 use crate::engines::redis::{self as engine, Address};
 use crate::k8s::quantity::Amount;
 use crate::k8s::{names, owner};
@@ -102,6 +104,13 @@ impl Operator {
                 .endpoint_slices
                 .list(namespace, of_our_service)
                 .iter()
+                .map(|o| (**o).clone())
+                .collect(),
+            user_secrets: c
+                .secrets
+                .owned_by(uid)
+                .iter()
+                .filter(|s| users::is_of_a_user(name, &s.name_any()))
                 .map(|o| (**o).clone())
                 .collect(),
             services: services.iter().map(|o| (**o).clone()).collect(),
@@ -201,33 +210,29 @@ impl Operator {
             ]
             .map(str::to_owned),
         );
-        let hash = engine::password_hash(credentials.default.expose_secret());
+        let users = users::asked(redis, observed);
         let asked = observed
             .instances
             .iter_mut()
             .filter(|i| held.contains(&i.uid))
-            .map(|i| self.ask_server(&key, i, &names, &hash));
+            .map(|i| self.ask_server(&key, i, &names, &users));
         join_all(asked).await;
     }
 
-    async fn ask_server(&self, key: &str, i: &mut Instance, names: &[String], password_hash: &str) {
+    async fn ask_server(&self, key: &str, i: &mut Instance, names: &[String], users: &[String]) {
         i.server = self.instances.ask(key, &i.uid).await;
         let Some(run_id) = i.info().map(|info| info.run_id.clone()) else {
             return;
         };
         let memory = self.instances.memory(key, &i.uid, &run_id);
-        (i.accepted, i.refused) = (memory.accepted, memory.refused);
+        (i.accepted, i.refused, i.told) = (memory.accepted, memory.refused, memory.told);
         let Ok(client) = self.instances.client(key, &i.uid).await else {
             return;
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (config, user) =
-            tokio::join!(client.config_get(&names), client.acl_get_user("default"));
+        let (config, users) = tokio::join!(client.config_get(&names), client.acl_get_users(users));
         i.config = config.unwrap_or_default();
-        i.password_current = user
-            .ok()
-            .flatten()
-            .map(|user| user.passwords == [password_hash]);
+        i.users = users.unwrap_or_default();
     }
 
     /// Looks the storage class up, but only when a claim waits or is to grow.
@@ -271,68 +276,43 @@ impl Operator {
     }
 
     /// The passwords, from the Secret that Hera keeps them in and the one that the user names. Missing ones are `None`.
-    pub(super) async fn passwords(&self, redis: &Redis) -> (Passwords, Option<Problem>) {
-        let (namespace, name) = (redis.namespace().unwrap_or_default(), redis.name_any());
-        let uid = redis.uid().unwrap_or_default();
-        let value = |secret: &str, key: &str| {
-            let found = self
-                .caches
-                .secrets
-                .get(&namespace, &format!("{name}-{secret}"))?;
-            owner::is_controlled_by(&*found, &uid)
-                .then(|| text(&found, key))
-                .flatten()
-        };
+    pub(super) fn passwords(
+        &self,
+        redis: &Redis,
+        referenced: &Referenced,
+    ) -> (Passwords, Option<Problem>) {
+        let name = redis.name_any();
+        let value =
+            |secret: &str, key: &str| self.own_password(redis, &format!("{name}-{secret}"), key);
         let kept = |key: &str| value("credentials", key).or_else(|| value("server", key));
+        let server_secret = self.caches.secrets.get(
+            &redis.namespace().unwrap_or_default(),
+            &format!("{name}-server"),
+        );
+        let filed = users::entries(server_secret.as_deref());
+        let copies = ["connection", "credentials"].map(|secret| value(secret, "password"));
+        let present = users::present(copies.into_iter().flatten().collect(), filed.get(DEFAULT));
         let mut passwords = Passwords {
-            default: value("credentials", "password").or_else(|| value("connection", "password")),
+            default: present,
             operator: kept("operator-password"),
             replication: kept("replication-password"),
             probe: kept("probe-password"),
         };
-        let Some(reference) = redis
-            .spec
-            .auth
-            .as_ref()
-            .and_then(|a| a.password_secret_ref.as_ref())
-        else {
+        let references = users::default_references(redis);
+        if references.is_empty() {
             return (passwords, None);
-        };
-        let object = format!("Secret/{}", reference.name);
-        let problem = match Api::<Secret>::namespaced(self.ctx.client.clone(), &namespace)
-            .get_opt(&reference.name)
-            .await
-        {
-            Ok(Some(secret)) => match text(&secret, &reference.key) {
-                Some(password) => {
-                    passwords.default = Some(password);
-                    None
-                }
-                None => Some(Problem::of(
-                    reasons::SecretKeyMissing,
-                    object,
-                    format!(
-                        "Secret {} has no key {} with a value",
-                        reference.name, reference.key
-                    ),
-                )),
-            },
-            Ok(None) => Some(Problem::of(
-                reasons::SecretNotFound,
-                object,
-                format!("Secret {} does not exist", reference.name),
-            )),
-            Err(error) => Some(Problem::of(
-                reasons::ApiError,
-                object,
-                format!("Secret {} could not be read: {error}", reference.name),
-            )),
-        };
-        if problem.is_some() {
-            // The servers go on with the password that they have.
-            passwords.default = value("connection", "password");
         }
-        (passwords, problem)
+        match referenced.values(references) {
+            Ok(values) => {
+                passwords.default = values.into_iter().next();
+                (passwords, None)
+            }
+            // The servers go on with the password that they have.
+            Err(problem) => {
+                passwords.default = value("connection", "password");
+                (passwords, Some(problem))
+            }
+        }
     }
 }
 
@@ -344,12 +324,6 @@ pub struct Passwords {
     pub operator: Option<SecretString>,
     pub replication: Option<SecretString>,
     pub probe: Option<SecretString>,
-}
-
-fn text(secret: &Secret, key: &str) -> Option<SecretString> {
-    let bytes = &secret.data.as_ref()?.get(key)?.0;
-    let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\n');
-    (!text.is_empty()).then(|| SecretString::from(text))
 }
 
 fn age(since: Option<Timestamp>, now: Timestamp) -> Duration {

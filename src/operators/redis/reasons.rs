@@ -20,8 +20,8 @@ mod list {
         InvalidSpec = "The spec has a value that cannot be used; it is left out until it is corrected, and the database goes on.", "Correct the field that the message names.";
         NameConflict = "An object with a name that Hera needs exists and belongs to something else; it is not touched.", "Delete or rename that object, or choose another name for the Redis.";
         ApiError = "The Kubernetes API refused or did not answer a call.", "Look at the message; Hera tries again with growing pauses.";
-        SecretNotFound = "The Secret with the password does not exist.", "Create the Secret that the message names, or remove spec.auth.passwordSecretRef.";
-        SecretKeyMissing = "The Secret with the password has no such key, or an empty value.", "Add the key that the message names to the Secret.";
+        SecretNotFound = "A Secret with a password does not exist; the user stays as it was.", "Create the Secret that the message names, or correct spec.auth.";
+        SecretKeyMissing = "A Secret with a password has no such key, or an empty value; the user stays as it was.", "Add the key that the message names to the Secret.";
         PrimaryServing = "The primary accepts connections.", "Nothing.";
         NoPrimary = "There is no primary at the moment.", "Wait; the message says what Hera waits for.";
         PrimaryUnreachable = "The primary does not answer Hera, but its replicas still hear from it, or it is silent for too short a time.", "Check the network between Hera and the pod.";
@@ -57,6 +57,9 @@ mod list {
         ConfigVerified = "Every directive of spec.config is in effect on every instance that answers.", "Nothing.";
         ConfigPending = "The configuration is being applied.", "Wait.";
         InvalidConfig = "The server refuses a directive or its value; the servers go on with the values that they had.", "Correct or remove the directive that the message names.";
+        UsersVerified = "Every user is as spec.auth says on every instance that answers.", "Nothing.";
+        UsersPending = "Users or their passwords are being set.", "Wait; the message names the instances that are waited for.";
+        InvalidUser = "The server refuses the rules of a user, which stays as it was; all other users are applied.", "Correct the rules that the message names.";
         StorageBound = "Every volume is bound and has its size.", "Nothing.";
         NoStorage = "The database has no volumes.", "Nothing.";
         StorageClassNotFound = "The storage class does not exist.", "Create the storage class or correct spec.storage.storageClassName.";

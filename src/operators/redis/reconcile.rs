@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use rand::RngExt as _;
 use secrecy::SecretString;
 
+use super::accounts::generated;
 use super::act::Outcome;
 use super::api::{Redis, RedisStatus};
 use super::build;
@@ -19,7 +19,7 @@ use super::model::{Credentials, Observed, Plan, Problem};
 use super::observe::Passwords;
 use super::status::{self, Hold, Picture};
 use super::validate::validate;
-use super::{FIELD_MANAGER, NAME, Operator, plan, reasons};
+use super::{FIELD_MANAGER, NAME, Operator, plan, reasons, users};
 use crate::k8s::apply;
 use crate::k8s::events::EventType;
 use crate::k8s::{self, conditions};
@@ -112,16 +112,6 @@ impl Controller for Operator {
     }
 }
 
-/// A password that needs no quoting anywhere: 32 letters and digits, 190 bits.
-fn generated() -> SecretString {
-    let password: String = rand::rng()
-        .sample_iter(rand::distr::Alphanumeric)
-        .take(32)
-        .map(char::from)
-        .collect();
-    SecretString::from(password)
-}
-
 impl Operator {
     fn end(&self, key: &str) {
         self.instances.forget(key);
@@ -131,7 +121,8 @@ impl Operator {
     async fn pass(&self, redis: &Redis, now: Timestamp) -> Result<Duration, Error> {
         let hold = Hold::of(redis);
         let dry = hold.is_some();
-        let (passwords, problem) = self.passwords(redis).await;
+        let referenced = self.referenced(redis).await;
+        let (passwords, problem) = self.passwords(redis, &referenced);
         let credentials = if dry {
             Ok(complete(passwords))
         } else {
@@ -156,6 +147,9 @@ impl Operator {
         let mut observed = self
             .observe(redis, credentials.as_ref(), problem, now)
             .await;
+        if let Some(credentials) = &credentials {
+            observed.accounts = self.accounts(redis, credentials, &referenced, dry).await;
+        }
         let v = match validate(redis, &observed) {
             Ok(v) => v,
             Err(errors) => {
@@ -192,7 +186,7 @@ impl Operator {
         });
         let outcome = match &credentials {
             // What was not applied does not keep a lost primary from being replaced.
-            Some(credentials) if !dry => self.act(&v, &observed, &plan, credentials).await,
+            Some(_) if !dry => self.act(&v, &observed, &plan).await,
             _ => Outcome::default(),
         };
         let picture = Picture {
@@ -241,11 +235,7 @@ impl Operator {
         redis: &Redis,
         known: Passwords,
     ) -> Result<Option<Credentials>, Error> {
-        let referenced = redis
-            .spec
-            .auth
-            .as_ref()
-            .is_some_and(|a| a.password_secret_ref.is_some());
+        let referenced = !users::default_references(redis).is_empty();
         if let Some(all) = complete(known.clone()) {
             return Ok(Some(all));
         }

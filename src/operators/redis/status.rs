@@ -24,6 +24,8 @@ pub const PRIMARY_AVAILABLE: &str = "PrimaryAvailable";
 pub const REPLICATION_HEALTHY: &str = "ReplicationHealthy";
 /// The configuration is in effect, verified on every instance.
 pub const CONFIG_APPLIED: &str = "ConfigApplied";
+/// The users of clients are as the spec says, verified on every instance.
+pub const USERS_APPLIED: &str = "UsersApplied";
 /// Volumes are bound and have their size.
 pub const STORAGE_READY: &str = "StorageReady";
 /// An act that is due would lose data; it is not done.
@@ -125,6 +127,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
             .map(|i| i.replid.clone())
             .or_else(|| old.replication_id.clone()),
         instances,
+        users: plan.users.clone(),
         election: election.or_else(|| old.election.clone()),
         conditions: old.conditions.clone(),
         blockers: Vec::new(),
@@ -221,6 +224,7 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(f.storage.clone());
     list.extend(f.pods.iter().cloned());
     list.extend(f.config.clone());
+    list.extend(f.users.iter().cloned());
     list.extend(f.progress.clone());
     list.extend(f.replication.clone());
     let mut seen = std::collections::BTreeSet::new();
@@ -361,15 +365,29 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
             "every replica is in sync",
         );
     }
-    let unapplied = f.config.as_ref().or_else(|| {
-        (!serving && p.o.instances.iter().all(|i| i.info().is_none())).then_some(&no_primary)
-    });
+    let nothing_answers = !serving && p.o.instances.iter().all(|i| i.info().is_none());
+    let unapplied = f
+        .config
+        .as_ref()
+        .or_else(|| nothing_answers.then_some(&no_primary));
     set(
         CONFIG_APPLIED,
         unapplied.is_none(),
         unapplied,
         reasons::ConfigVerified,
         "every directive is in effect on every instance that answers",
+    );
+    let unapplied = f
+        .users
+        .first()
+        .or(p.o.password_problem.as_ref())
+        .or_else(|| nothing_answers.then_some(&no_primary));
+    set(
+        USERS_APPLIED,
+        unapplied.is_none(),
+        unapplied,
+        reasons::UsersVerified,
+        "every user is as wanted on every instance that answers",
     );
     if p.v.storage.is_some() {
         set(
@@ -408,6 +426,7 @@ fn in_progress(reason: &str) -> bool {
         reasons::PodStarting,
         reasons::PodNotCreated,
         reasons::ConfigPending,
+        reasons::UsersPending,
         reasons::VolumeExpanding,
         reasons::ReplicasBehind,
     ]

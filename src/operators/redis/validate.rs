@@ -1,5 +1,7 @@
 //! From the spec to a [`Validated`]: the rules of the CRD once more, and those that need more than one object.
 
+mod users;
+
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -86,6 +88,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     let min_replicas_to_write = min_replicas(spec, replicas, &mut errors);
     let max_memory = max_memory(spec, &mut errors);
     let update = update(redis, &mut errors);
+    let auth = users::auth(redis, &mut errors);
     let owner = owner::controller_reference(redis).map_err(|e| {
         vec![FieldError {
             field: "metadata".into(),
@@ -117,10 +120,10 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
             .directive(),
         config: spec.config.clone(),
         storage,
-        password_ref: spec
-            .auth
-            .as_ref()
-            .and_then(|a| a.password_secret_ref.clone()),
+        password_refs: auth.default_refs,
+        default_user_enabled: auth.default_enabled,
+        users: auth.users,
+        rotations: auth.rotations,
         min_replicas_to_write,
         unresponsive_after: unresponsive_after(spec),
         services: spec.services.clone().unwrap_or_default(),
@@ -211,26 +214,12 @@ fn texts(spec: &RedisSpec, errors: &mut Errors) {
             errors.add(field, format!("must have 1 to {max} characters"));
         }
     };
-    let password = spec
-        .auth
-        .as_ref()
-        .and_then(|a| a.password_secret_ref.as_ref());
     let class = spec
         .storage
         .as_ref()
         .and_then(|s| s.storage_class_name.as_ref());
     length("spec.image", spec.image.as_ref(), 512);
     length("spec.storage.storageClassName", class, 253);
-    length(
-        "spec.auth.passwordSecretRef.name",
-        password.map(|p| &p.name),
-        253,
-    );
-    length(
-        "spec.auth.passwordSecretRef.key",
-        password.map(|p| &p.key),
-        253,
-    );
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if let Some(version) = &spec.version {
         let parts: Vec<&str> = version.split('.').collect();

@@ -3,14 +3,14 @@
 
 mod objects;
 mod primary;
+mod users;
 
 use futures::future::join_all;
 use kube::{Api, ResourceExt};
-use secrecy::ExposeSecret;
 
 use super::api::{Election, ElectionKind, Redis};
 use super::build::{self, Published};
-use super::model::{Credentials, Instance, Observed, PORT, Plan, Problem, Step, Validated};
+use super::model::{Instance, Observed, PORT, Plan, Problem, Step, Validated};
 use super::{FIELD_MANAGER, Operator, reasons};
 use crate::engines::redis::{self as engine, Address, Failure};
 use crate::k8s::{self, apply};
@@ -56,24 +56,12 @@ struct Pass<'a> {
     op: &'a Operator,
     v: &'a Validated,
     o: &'a Observed,
-    credentials: &'a Credentials,
 }
 
 impl Operator {
     /// Carries out the step and the chores, and leads the Services to whom the plan names.
-    pub(super) async fn act(
-        &self,
-        v: &Validated,
-        o: &Observed,
-        plan: &Plan,
-        credentials: &Credentials,
-    ) -> Outcome {
-        let pass = Pass {
-            op: self,
-            v,
-            o,
-            credentials,
-        };
+    pub(super) async fn act(&self, v: &Validated, o: &Observed, plan: &Plan) -> Outcome {
+        let pass = Pass { op: self, v, o };
         let mut outcome = Outcome::default();
         let publishes_itself = matches!(plan.step, Some(Step::Promote(_) | Step::Complete(_)));
         if let Some(step) = &plan.step {
@@ -159,14 +147,8 @@ impl Pass<'_> {
             Step::AbortHandOver { from } => Ok(self.client(from).await?.failover_abort().await?),
             Step::Follow { pods, primary } => self.follow(pods, primary, outcome).await,
             Step::Configure { pod, directives } => self.configure(pod, directives).await,
-            Step::SetPassword { pod } => {
-                let hash = engine::password_hash(self.credentials.default.expose_secret());
-                Ok(self
-                    .client(pod)
-                    .await?
-                    .set_user_password("default", &[hash])
-                    .await?)
-            }
+            Step::SetUsers { pod, users } => self.set_users(pod, users).await,
+            Step::RemoveUsers { pod, users } => self.remove_users(pod, users).await,
             Step::Gate { pod, ready } => self.gate(pod, *ready).await,
             Step::DeletePod {
                 pod,

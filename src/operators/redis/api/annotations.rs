@@ -9,6 +9,8 @@ pub const APPROVE_PRIMARY_ANNOTATION: &str = "redis.hera.dev/approve-primary";
 pub const APPROVE_UPDATE_ANNOTATION: &str = "redis.hera.dev/approve-update";
 /// Annotation that lets Hera restart a server whose data would be lost by it.
 pub const ACCEPT_DATA_LOSS_ANNOTATION: &str = "redis.hera.dev/accept-data-loss";
+/// Annotation that gives users another generated password beside the one that they have: `USER=TEXT`, several parted by commas.
+pub const ROTATE_PASSWORD_ANNOTATION: &str = "redis.hera.dev/rotate-password";
 /// Annotation `hera.dev/reconcile: paused`.
 pub const RECONCILE_ANNOTATION: &str = "hera.dev/reconcile";
 /// Annotation `hera.dev/plan-only: "true"`.

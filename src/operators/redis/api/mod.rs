@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use annotations::*;
-pub use auth::{Auth, SecretKeyRef};
+pub use auth::{Auth, DefaultUser, SecretKeyRef, User};
 pub use memory::{EvictionPolicy, Memory};
 pub use services::{ServiceTemplate, ServiceType, Services};
-pub use status::{Blocker, Election, ElectionKind, InstanceStatus, RedisStatus};
+pub use status::{Blocker, Election, ElectionKind, InstanceStatus, RedisStatus, UserStatus};
 pub use storage::{Retention, Storage};
 pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
 
@@ -106,7 +106,7 @@ pub struct RedisSpec {
     /// Volume of each pod. Absent: no volume, the data lives in memory and on the replicas only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// Password of the user `default`.
+    /// Users of clients and their passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Failover and protection against lost writes.

@@ -42,6 +42,10 @@ pub struct RedisStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["pod"]))]
     pub instances: Vec<InstanceStatus>,
+    /// The users of `spec.auth.users`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub users: Vec<UserStatus>,
     /// The last decision on who is the primary. It is written before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<Election>,
@@ -81,6 +85,19 @@ pub struct InstanceStatus {
     /// What is wrong with it, when it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// A user of `spec.auth.users`.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserStatus {
+    /// Its name.
+    pub name: String,
+    /// Every instance that answers has it as the spec says, and its connection Secret has the first of its passwords.
+    pub applied: bool,
+    /// Name of the Secret that tells clients how to log in as this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_secret: Option<String>,
 }
 
 /// A decision on who is the primary.

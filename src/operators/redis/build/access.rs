@@ -1,13 +1,15 @@
 //! Users and passwords: what the servers mount, and what clients read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::api::Engine;
-use super::super::model::{Credentials, PORT, Validated};
+use super::super::model::{Credentials, Observed, PORT, UserEntry, Validated};
+use super::super::users::{self, DEFAULT, DEFAULT_RULES};
 use super::metadata;
 use crate::engines::redis::{
     hera_acl_rules, password_hash, probe_acl_rules, replication_acl_rules,
@@ -35,82 +37,154 @@ pub fn credentials_secret(v: &Validated, c: &Credentials) -> Secret {
         ("replication-password".to_owned(), exposed(&c.replication)),
         ("probe-password".to_owned(), exposed(&c.probe)),
     ]);
-    if v.password_ref.is_none() {
+    if v.password_refs.is_empty() {
         data.insert("password".to_owned(), exposed(&c.default));
     }
-    Secret {
-        metadata: metadata(v, v.credentials_secret()),
-        data: Some(data),
-        type_: Some("Opaque".into()),
-        ..Secret::default()
-    }
+    secret(v, v.credentials_secret(), "Opaque", data)
 }
 
 /// What the servers mount: users with hashed passwords, and the login of replicas.
-pub fn server_secret(v: &Validated, c: &Credentials) -> Secret {
-    let user = |name: &str, password: &SecretString, rules: &str| {
-        format!(
-            "user {name} on #{} {rules}\n",
-            password_hash(password.expose_secret())
-        )
+pub fn server_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
+    let own = |name: &str, password: &SecretString, rules: String| {
+        let entry = UserEntry {
+            enabled: true,
+            hashes: vec![password_hash(password.expose_secret())],
+            rules,
+        };
+        entry.line(name)
     };
-    let users = [
-        user("default", &c.default, "~* &* +@all"),
-        user(OPERATOR_USER, &c.operator, &hera_acl_rules()),
-        user(REPLICATION_USER, &c.replication, &replication_acl_rules()),
-        user(PROBE_USER, &c.probe, &probe_acl_rules()),
+    let mut file = [
+        default_user(v, o, c).line(DEFAULT),
+        own(OPERATOR_USER, &c.operator, hera_acl_rules()),
+        own(REPLICATION_USER, &c.replication, replication_acl_rules()),
+        own(PROBE_USER, &c.probe, probe_acl_rules()),
     ]
     .concat();
+    for (name, entry) in users::to_file(v, o) {
+        file.push_str(&entry.line(&name));
+    }
     let login = format!(
         "masteruser {REPLICATION_USER}\nmasterauth {}\n",
         c.replication.expose_secret()
     );
-    let data = BTreeMap::from([
-        ("users.acl".to_owned(), bytes(users)),
+    let mut data = BTreeMap::from([
+        (users::FILE_KEY.to_owned(), bytes(file)),
         ("replication.conf".to_owned(), bytes(login)),
         ("probe-password".to_owned(), exposed(&c.probe)),
-        // Not mounted: a second copy, for the case that the Secret with the generated passwords is lost.
+        // Not mounted, like all that follows: a second copy, for the case that the Secret with the generated passwords is lost.
         ("operator-password".to_owned(), exposed(&c.operator)),
         ("replication-password".to_owned(), exposed(&c.replication)),
     ]);
-    Secret {
-        metadata: metadata(v, v.server_secret()),
-        data: Some(data),
-        type_: Some("Opaque".into()),
-        ..Secret::default()
+    for user in v.users.iter().filter(|user| user.password_refs.is_empty()) {
+        if let Some(password) = users::to_publish(o, &user.name) {
+            data.insert(users::copy_key(&user.name), exposed(password));
+        }
     }
+    let record = users::record_next(v, o);
+    if !record.is_empty() {
+        let text = serde_json::json!(record).to_string();
+        data.insert(users::RECORD_KEY.to_owned(), bytes(text));
+    }
+    secret(v, v.server_secret(), "Opaque", data)
 }
 
-/// How clients connect, with the keys of the Service Binding specification.
-pub fn connection_secret(v: &Validated, c: &Credentials) -> Secret {
+/// The user `default` as the file has it: as every server is to have it, or as it was while its passwords cannot be read.
+fn default_user(v: &Validated, o: &Observed, c: &Credentials) -> UserEntry {
+    let wanted = users::wanted(v, o).remove(DEFAULT);
+    wanted.unwrap_or_else(|| UserEntry {
+        enabled: v.default_user_enabled,
+        hashes: users::filed(o).remove(DEFAULT).map_or_else(
+            || vec![password_hash(c.default.expose_secret())],
+            |filed| filed.hashes,
+        ),
+        rules: DEFAULT_RULES.to_owned(),
+    })
+}
+
+/// How clients connect, with the keys of the Service Binding specification. It has no login while the user `default` has none.
+pub fn connection_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
+    let password = users::to_publish(o, DEFAULT).unwrap_or(&c.default);
+    let login = v.default_user_enabled.then_some((DEFAULT, password));
+    connection(v, v.connection_secret(), login)
+}
+
+/// How clients connect as this user.
+pub fn user_connection_secret(v: &Validated, user: &str, password: &SecretString) -> Secret {
+    let name = v.user_connection_secret(user);
+    connection(v, name, Some((user, password)))
+}
+
+/// The connection Secrets of all users whose passwords are known.
+pub fn user_connection_secrets(v: &Validated, o: &Observed) -> Vec<Secret> {
+    let known = v.users.iter().filter_map(|user| {
+        let password = users::to_publish(o, &user.name)?;
+        Some(user_connection_secret(v, &user.name, password))
+    });
+    known.collect()
+}
+
+/// Another generated password of a user, and the one that it takes the place of. It stays as long as both are to be valid.
+pub fn rotation_secret(
+    v: &Validated,
+    user: &str,
+    text: &str,
+    next: &SecretString,
+    previous: &SecretString,
+) -> Secret {
+    let data = BTreeMap::from([
+        ("password".to_owned(), exposed(next)),
+        ("previous".to_owned(), exposed(previous)),
+    ]);
+    secret(v, v.rotation_secret(user, text), "Opaque", data)
+}
+
+/// Secrets of users that are there and that nothing needs any more.
+pub fn unused_user_secrets<'a>(v: &Validated, o: &'a Observed) -> Vec<&'a Secret> {
+    let connections = v.users.iter().map(|u| v.user_connection_secret(&u.name));
+    let rotations = v
+        .rotations
+        .iter()
+        .map(|(u, text)| v.rotation_secret(u, text));
+    let used: BTreeSet<String> = connections.chain(rotations).collect();
+    let all = o.objects.user_secrets.iter();
+    all.filter(|s| !used.contains(&s.name_any())).collect()
+}
+
+fn connection(v: &Validated, name: String, login: Option<(&str, &SecretString)>) -> Secret {
     let engine = match v.engine {
         Engine::Redis => "redis",
         Engine::Valkey => "valkey",
     };
     let host = v.primary_host();
-    let uri = format!(
-        "redis://default:{}@{host}:{PORT}/0",
-        percent_encoded(c.default.expose_secret())
-    );
     let mut data = BTreeMap::from([
         ("type".to_owned(), bytes("redis")),
         ("provider".to_owned(), bytes(engine)),
-        ("host".to_owned(), bytes(host)),
+        ("host".to_owned(), bytes(host.clone())),
         ("port".to_owned(), bytes(PORT.to_string())),
-        ("username".to_owned(), bytes("default")),
-        ("password".to_owned(), exposed(&c.default)),
-        ("uri".to_owned(), bytes(uri)),
     ]);
+    if let Some((user, password)) = login {
+        let uri = format!(
+            "redis://{user}:{}@{host}:{PORT}/0",
+            percent_encoded(password.expose_secret())
+        );
+        data.insert("username".to_owned(), bytes(user));
+        data.insert("password".to_owned(), exposed(password));
+        data.insert("uri".to_owned(), bytes(uri));
+    }
     if v.gated() {
         data.insert(
             "replicas-host".to_owned(),
             bytes(format!("{}.{}.svc", v.replicas_service(), v.namespace)),
         );
     }
+    secret(v, name, "servicebinding.io/redis", data)
+}
+
+fn secret(v: &Validated, name: String, type_: &str, data: BTreeMap<String, ByteString>) -> Secret {
     Secret {
-        metadata: metadata(v, v.connection_secret()),
+        metadata: metadata(v, name),
         data: Some(data),
-        type_: Some("servicebinding.io/redis".into()),
+        type_: Some(type_.into()),
         ..Secret::default()
     }
 }

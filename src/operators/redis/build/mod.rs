@@ -19,7 +19,10 @@ use super::api::Engine;
 use super::model::{Credentials, Observed, Validated};
 use crate::k8s::labels::Identity;
 
-pub use access::{OPERATOR_USER, PROBE_USER, REPLICATION_USER, credentials_secret};
+pub use access::{
+    OPERATOR_USER, PROBE_USER, REPLICATION_USER, credentials_secret, rotation_secret,
+    unused_user_secrets, user_connection_secret,
+};
 pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, published};
 pub use patch::PatchError;
 
@@ -29,6 +32,7 @@ pub use patch::PatchError;
 pub struct Resources {
     pub server_secret: Secret,
     pub connection_secret: Secret,
+    pub user_connection_secrets: Vec<Secret>,
     pub config_map: ConfigMap,
     pub start_config_map: ConfigMap,
     pub services: Vec<Service>,
@@ -43,8 +47,9 @@ pub fn build(
     credentials: &Credentials,
 ) -> Result<Resources, PatchError> {
     Ok(Resources {
-        server_secret: access::server_secret(v, credentials),
-        connection_secret: access::connection_secret(v, credentials),
+        server_secret: access::server_secret(v, o, credentials),
+        connection_secret: access::connection_secret(v, o, credentials),
+        user_connection_secrets: access::user_connection_secrets(v, o),
         config_map: config::config_map(v, o),
         start_config_map: config::start_config_map(v),
         services: network::services(v),

@@ -52,7 +52,9 @@ fn built(spec: &Value) -> String {
     let plan_relevant = (
         v.unresponsive_after,
         v.min_replicas_to_write,
-        v.password_ref.clone(),
+        v.password_refs.clone(),
+        v.default_user_enabled,
+        v.users.clone(),
         v.storage.as_ref().map(|s| (s.when_deleted, s.when_scaled)),
         v.update.clone(),
     );

@@ -2,6 +2,7 @@
 
 mod observed;
 mod plan;
+mod users;
 mod window;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use secrecy::SecretString;
 
 use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services};
+use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
 pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync};
 pub use plan::{Findings, Plan, Step};
+pub use users::{Account, Told, UserEntry};
 pub use window::Window;
 
 /// Port that every server listens on.
@@ -67,8 +70,14 @@ pub struct Validated {
     pub config: BTreeMap<String, String>,
     /// Volumes.
     pub storage: Option<ValidStorage>,
-    /// Where the password of the user `default` is read from; `None`: generated.
-    pub password_ref: Option<SecretKeyRef>,
+    /// Where the passwords of the user `default` are read from; none: generated.
+    pub password_refs: Vec<SecretKeyRef>,
+    /// Clients may log in as the user `default`.
+    pub default_user_enabled: bool,
+    /// The other users of clients.
+    pub users: Vec<ValidUser>,
+    /// Users that are to get another generated password, each with the text that asks for it.
+    pub rotations: BTreeMap<String, String>,
     /// `min-replicas-to-write`.
     pub min_replicas_to_write: i32,
     /// Silence after which a primary counts as dead.
@@ -91,6 +100,19 @@ pub struct Validated {
     pub accept_data_loss: bool,
     /// Fields that cannot be used and are left out: they must not keep a lost primary from being replaced.
     pub problems: Vec<Problem>,
+}
+
+/// A user of clients beside `default`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ValidUser {
+    /// Its name.
+    pub name: String,
+    /// ACL rules, parted by single spaces.
+    pub rules: String,
+    /// Where its passwords are read from; none: generated.
+    pub password_refs: Vec<SecretKeyRef>,
+    /// It may log in.
+    pub enabled: bool,
 }
 
 /// Volumes of a [`Validated`].
@@ -159,6 +181,15 @@ impl Validated {
     /// Name of the Secret that tells clients how to connect.
     pub fn connection_secret(&self) -> String {
         format!("{}-connection", self.name)
+    }
+    /// Name of the Secret that tells clients how to log in as this user.
+    pub fn user_connection_secret(&self, user: &str) -> String {
+        format!("{}-{user}", self.connection_secret())
+    }
+    /// Name of the Secret with another generated password of this user, asked for by this text.
+    pub fn rotation_secret(&self, user: &str, text: &str) -> String {
+        let hash = password_hash(text);
+        format!("{}-rotation-{user}-{}", self.name, &hash[..10])
     }
     /// Name of the ConfigMap with redis.conf of the pods with this hash.
     pub fn start_config_map(&self, hash: &str) -> String {

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::PORT;
-use crate::engines::redis::{Info, Role};
+use super::{Account, PORT, Told};
+use crate::engines::redis::{AclUser, Info, Role};
 use crate::operators::redis::api::RedisStatus;
 
 /// Everything that a decision needs, read once.
@@ -39,6 +39,8 @@ pub struct Observed {
     pub password_problem: Option<Problem>,
     /// Revision of the StatefulSet that new pods get; `None` until its controller has seen the newest template.
     pub update_revision: Option<String>,
+    /// The passwords of the users of clients, by name of the user.
+    pub accounts: BTreeMap<String, Account>,
     /// This database may restart pods now.
     pub may_roll: bool,
     /// The StatefulSet was changed, and its controller has not said yet which pods that makes outdated.
@@ -77,6 +79,8 @@ pub struct Objects {
     pub start_config_maps: Vec<ConfigMap>,
     pub server_secret: Option<Secret>,
     pub connection_secret: Option<Secret>,
+    /// Connection Secrets of users, and generated passwords that take the place of others.
+    pub user_secrets: Vec<Secret>,
     pub services: Vec<Service>,
     pub endpoint_slices: Vec<EndpointSlice>,
     /// Those that Kubernetes wrote for Services of ours with a selector.
@@ -125,8 +129,10 @@ pub struct Instance {
     pub config: BTreeMap<String, String>,
     /// Directives (`name=value`) that this server accepted since it started, with the value that it then reported.
     pub accepted: BTreeMap<(String, String), String>,
-    /// The user `default` has the present password and no other; `None` when the server did not say.
-    pub password_current: Option<bool>,
+    /// The users that the server was asked about; `None`: it has no such user.
+    pub users: BTreeMap<String, Option<AclUser>>,
+    /// What the server was told of users since it started, and its answers.
+    pub told: BTreeMap<String, Told>,
     /// Directives that this server refused: `(name, value)` and the server's words.
     pub refused: BTreeMap<(String, String), String>,
 }

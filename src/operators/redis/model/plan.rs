@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::Problem;
-use crate::operators::redis::api::Election;
+use crate::operators::redis::api::{Election, UserStatus};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +43,19 @@ pub enum Step {
         /// Directives.
         directives: BTreeMap<String, String>,
     },
-    /// Give the user `default` the present password.
-    SetPassword {
+    /// Set users of clients on a server.
+    SetUsers {
         /// Pod.
         pod: String,
+        /// Names of the users.
+        users: Vec<String>,
+    },
+    /// Remove users that Hera made and the spec does not name any more.
+    RemoveUsers {
+        /// Pod.
+        pod: String,
+        /// Names of the users.
+        users: Vec<String>,
     },
     /// Let a claim go with the `Redis`, or stay.
     OwnClaim {
@@ -110,6 +119,8 @@ pub struct Plan {
     pub requeue: Option<Duration>,
     /// Findings for the conditions.
     pub findings: Findings,
+    /// How the users of `spec.auth.users` stand.
+    pub users: Vec<UserStatus>,
     /// This database restarts pods or is about to.
     pub rolling: bool,
 }
@@ -127,6 +138,8 @@ pub struct Findings {
     pub risk: Option<Problem>,
     /// What is wrong with the configuration.
     pub config: Option<Problem>,
+    /// What is wrong with the users of clients.
+    pub users: Vec<Problem>,
     /// What is wrong with the storage.
     pub storage: Option<Problem>,
     /// What is wrong with pods.
@@ -153,7 +166,12 @@ impl std::fmt::Display for Step {
                     directives.keys().cloned().collect::<Vec<_>>().join(", ")
                 )
             }
-            Self::SetPassword { pod } => write!(f, "set the password on Pod/{pod}"),
+            Self::SetUsers { pod, users } => {
+                write!(f, "set the users {} on Pod/{pod}", users.join(", "))
+            }
+            Self::RemoveUsers { pod, users } => {
+                write!(f, "remove the users {} from Pod/{pod}", users.join(", "))
+            }
             Self::OwnClaim { claim, owned: true } => write!(
                 f,
                 "let PersistentVolumeClaim/{claim} be deleted with the Redis"

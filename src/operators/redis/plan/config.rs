@@ -13,9 +13,6 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     let mut pending = Vec::new();
     let mut refused: Option<Problem> = None;
     for i in o.instances.iter().filter(|i| i.info().is_some()) {
-        if i.password_current == Some(false) {
-            plan.chores.push(Step::SetPassword { pod: i.pod.clone() });
-        }
         let mut due = BTreeMap::new();
         for (name, value) in &desired {
             if let Some(words) = i.refused.get(&(name.clone(), value.clone())) {
