@@ -152,6 +152,7 @@ fn the_page_of_the_kind_names_every_field() {
         api::SWITCHOVER_ANNOTATION,
         api::APPROVE_PRIMARY_ANNOTATION,
         api::ACCEPT_DATA_LOSS_ANNOTATION,
+        api::ROTATE_PASSWORD_ANNOTATION,
         api::RECONCILE_ANNOTATION,
         api::PLAN_ONLY_ANNOTATION,
         api::RESTARTED_AT_ANNOTATION,

@@ -73,6 +73,15 @@ async fn refusal(client: &Client, namespace: &str, object: &Value) -> Option<Str
     }
 }
 
+/// A spec with one user, which is good but for this.
+fn user(over: Value) -> Value {
+    let mut user = json!({"name": "app", "rules": "~app:* +@read"});
+    if let (Some(user), Value::Object(over)) = (user.as_object_mut(), over) {
+        user.extend(over);
+    }
+    json!({"auth": {"users": [user]}})
+}
+
 /// Specs that are refused, and the field that the message names.
 fn bad_specs() -> Vec<(Value, &'static str)> {
     let long = "x".repeat(513);
@@ -126,6 +135,42 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
             "spec.auth.passwordSecretRef.key",
         ),
         (
+            json!({"auth": {"passwordSecretRefs": [{"name": "s", "key": ""}]}}),
+            "spec.auth.passwordSecretRefs",
+        ),
+        (
+            json!({"auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "passwordSecretRefs": [{"name": "s", "key": "k"}]}}),
+            "spec.auth.passwordSecretRefs",
+        ),
+        (
+            json!({"auth": {"passwordSecretRefs": vec![json!({"name": "s", "key": "k"}); 5]}}),
+            "spec.auth.passwordSecretRefs",
+        ),
+        (user(json!({"name": "App"})), "spec.auth.users"),
+        (user(json!({"name": "a b"})), "spec.auth.users"),
+        (user(json!({"name": "default"})), "spec.auth.users"),
+        (user(json!({"name": "hera-two"})), "spec.auth.users"),
+        (
+            user(json!({"rules": "~* +get\nuser x on nopass +@all"})),
+            "spec.auth.users",
+        ),
+        (user(json!({"rules": "x".repeat(1025)})), "spec.auth.users"),
+        (user(json!({"rules": "+get >secret"})), "spec.auth.users"),
+        (user(json!({"rules": "<secret +get"})), "spec.auth.users"),
+        (user(json!({"rules": "#abc"})), "spec.auth.users"),
+        (user(json!({"rules": "~* !abc"})), "spec.auth.users"),
+        (user(json!({"rules": "+get NoPass"})), "spec.auth.users"),
+        (user(json!({"rules": "~*  off"})), "spec.auth.users"),
+        (user(json!({"rules": "reset +get"})), "spec.auth.users"),
+        (
+            user(json!({"passwordSecretRefs": [{"name": "", "key": "k"}]})),
+            "spec.auth.users",
+        ),
+        (
+            json!({"auth": {"users": [{"name": "a", "rules": ""}, {"name": "a", "rules": ""}]}}),
+            "spec.auth.users",
+        ),
+        (
             json!({"availability": {"minReplicasToWrite": -1}}),
             "spec.availability.minReplicasToWrite",
         ),
@@ -159,6 +204,10 @@ fn unknown_words() -> Vec<(Value, &'static str)> {
         (json!({"mode": "Multi"}), "spec.mode"),
         (json!({"memory": {"policy": "never"}}), "spec.memory.policy"),
         (
+            json!({"auth": {"defaultUser": "Maybe"}}),
+            "spec.auth.defaultUser",
+        ),
+        (
             json!({"storage": {"size": "1Gi", "whenDeleted": "Maybe"}}),
             "spec.storage.whenDeleted",
         ),
@@ -181,7 +230,14 @@ pub fn full_spec() -> Value {
         "memory": {"maxMemoryPercent": 60, "policy": "allkeys-lru"},
         "config": {"appendonly": "yes", "save": ""},
         "storage": {"size": "10Gi", "storageClassName": "fast", "whenDeleted": "Delete", "whenScaled": "Delete"},
-        "auth": {"passwordSecretRef": {"name": "s", "key": "k"}},
+        "auth": {
+            "passwordSecretRefs": [{"name": "s", "key": "k"}, {"name": "t", "key": "k"}], "defaultUser": "Disabled",
+            "users": [
+                {"name": "app", "rules": "~app:* &news +@all -@admin (~tmp:* +get) resetkeys %R~x:*", "enabled": false,
+                 "passwordSecretRefs": [{"name": "s", "key": "k"}]},
+                {"name": "on-call", "rules": "+onx"}
+            ]
+        },
         "availability": {"minReplicasToWrite": 2, "unresponsiveAfterSeconds": 20},
         "services": {
             "primary": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}},
@@ -239,6 +295,7 @@ async fn no_field_of_a_status_is_lost() {
             "epoch": 1, "kind": "Failover", "candidate": "r-0", "candidateUid": "u", "runId": "i", "from": "r-1",
             "decidedAt": time, "completed": true
         },
+        "users": [{"name": "app", "applied": true, "connectionSecret": "r-connection-app"}],
         "replicationId": "x",
         "conditions": [{
             "type": "Ready", "status": "True", "reason": "AllReady", "message": "m", "observedGeneration": 1,

@@ -106,6 +106,7 @@ async fn items(
     let Resources {
         server_secret,
         connection_secret,
+        user_connection_secrets,
         config_map,
         start_config_map,
         services,
@@ -119,6 +120,9 @@ async fn items(
         item::<ConfigMap>(client, ns, start_config_map, fresh).await,
         item::<StatefulSet>(client, ns, statefulset, fresh).await,
     ];
+    for secret in user_connection_secrets {
+        items.push(item::<Secret>(client, ns, secret, fresh).await);
+    }
     for service in services {
         items.push(item::<Service>(client, ns, service, fresh).await);
     }

@@ -187,8 +187,8 @@ impl Source<'_> {
         told: Option<SecretString>,
     ) -> Result<Vec<SecretString>, Problem> {
         let copy = self.own(&self.v.server_secret(), &users::copy_key(user));
-        let copies = told.into_iter().chain(copy).collect();
-        if let Some(present) = users::present(copies, self.filed.get(user)) {
+        let copies: Vec<SecretString> = told.into_iter().chain(copy).collect();
+        if let Some(present) = users::present(&copies, self.filed.get(user)) {
             return self.rotated(user, present).await;
         }
         if self.dry {

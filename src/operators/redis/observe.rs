@@ -291,18 +291,19 @@ impl Operator {
         );
         let filed = users::entries(server_secret.as_deref());
         let copies = ["connection", "credentials"].map(|secret| value(secret, "password"));
-        let present = users::present(copies.into_iter().flatten().collect(), filed.get(DEFAULT));
+        let copies: Vec<SecretString> = copies.into_iter().flatten().collect();
+        let present = users::present(&copies, filed.get(DEFAULT));
         let mut passwords = Passwords {
             default: present,
             operator: kept("operator-password"),
             replication: kept("replication-password"),
             probe: kept("probe-password"),
         };
-        let references = users::default_references(redis);
-        if references.is_empty() {
+        let named = users::default_references(redis);
+        if named.is_empty() {
             return (passwords, None);
         }
-        match referenced.values(references) {
+        match referenced.values(named) {
             Ok(values) => {
                 passwords.default = values.into_iter().next();
                 (passwords, None)

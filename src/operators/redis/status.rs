@@ -365,11 +365,9 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
             "every replica is in sync",
         );
     }
-    let nothing_answers = !serving && p.o.instances.iter().all(|i| i.info().is_none());
-    let unapplied = f
-        .config
-        .as_ref()
-        .or_else(|| nothing_answers.then_some(&no_primary));
+    let answers = serving || p.o.instances.iter().any(|i| i.info().is_some());
+    let nobody = (!answers).then_some(&no_primary);
+    let unapplied = f.config.as_ref().or(nobody);
     set(
         CONFIG_APPLIED,
         unapplied.is_none(),
@@ -377,11 +375,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         reasons::ConfigVerified,
         "every directive is in effect on every instance that answers",
     );
-    let unapplied = f
-        .users
-        .first()
-        .or(p.o.password_problem.as_ref())
-        .or_else(|| nothing_answers.then_some(&no_primary));
+    let unapplied = f.users.first().or(nobody);
     set(
         USERS_APPLIED,
         unapplied.is_none(),

@@ -254,7 +254,7 @@ pub fn to_publish<'a>(o: &'a Observed, name: &str) -> Option<&'a SecretString> {
 }
 
 /// Of several copies of a generated password the one that the servers have.
-pub fn present(candidates: Vec<SecretString>, filed: Option<&UserEntry>) -> Option<SecretString> {
+pub fn present(candidates: &[SecretString], filed: Option<&UserEntry>) -> Option<SecretString> {
     let known = |candidate: &&SecretString| {
         let hash = password_hash(candidate.expose_secret());
         filed.is_some_and(|entry| entry.hashes.contains(&hash))

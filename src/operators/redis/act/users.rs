@@ -1,7 +1,7 @@
 //! Steps on the users of clients.
 
 use super::{Pass, Undone};
-use crate::engines::redis::Failure;
+use crate::engines::redis::{AclUser, Failure};
 use crate::operators::redis::build::OPERATOR_USER;
 use crate::operators::redis::model::Told;
 use crate::operators::redis::users::{self, DEFAULT};
@@ -25,9 +25,9 @@ impl Pass<'_> {
                 }
                 Err(other) => return Err(other.into()),
             };
-            let was_on = i.users.get(name).and_then(Option::as_ref);
+            let before = i.users.get(name).and_then(Option::as_ref);
             // A server lets connections go on that logged in before.
-            if !entry.enabled && answer.is_ok() && was_on.is_some_and(|user| user.is_on()) {
+            if !entry.enabled && answer.is_ok() && before.is_some_and(AclUser::is_on) {
                 client.kill_user(name).await?;
             }
             let told = Told {

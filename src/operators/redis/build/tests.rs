@@ -80,7 +80,7 @@ fn base() -> Value {
     json!({
         "mode": "Replication", "replicas": 4, "version": "8.0", "storage": {"size": "1Gi", "storageClassName": "slow"},
         "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
-        "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}},
+        "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
         "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
         "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
     })

@@ -18,6 +18,7 @@ mod elections;
 mod permissions;
 mod properties;
 mod rolls;
+mod users;
 mod volumes;
 
 const HISTORY: &str = "aaaa";

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::api::UserStatus;
-use super::super::model::{Instance, Observed, Plan, Problem, Step, UserEntry, Validated};
+use super::super::model::{Account, Instance, Observed, Plan, Problem, Step, UserEntry, Validated};
 use super::super::reasons;
-use super::super::users;
+use super::super::users::{self, Record};
 
 /// What stands in the way.
 #[derive(Default)]
@@ -23,6 +23,18 @@ struct Tally<'a> {
     refused: BTreeSet<String>,
 }
 
+/// How a server stands to a user.
+enum State<'a> {
+    AsWanted,
+    /// It has to be told, and what it has looks right: Hera only does not remember that it said so.
+    ToBeConfirmed,
+    /// It has to be told.
+    Due,
+    /// It did not say how the user is, or what it is to be told is not recorded yet.
+    Waiting,
+    Refused(&'a str),
+}
+
 /// Plans what has to be set on which server.
 pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     let (wanted, filed, record) = (users::wanted(v, o), users::filed(o), users::record(o));
@@ -30,61 +42,41 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     for i in o.instances.iter().filter(|i| i.info().is_some()) {
         let mut due = Vec::new();
         for (name, entry) in &wanted {
-            let is_as_filed = users::as_filed(i, name, entry, filed.get(name));
-            match judge(i, name, entry) {
-                State::AsWanted => {}
-                State::Refused(words) => {
-                    tally.unverified.insert(name);
-                    tally.refused.insert(format!(
-                        "spec.auth.users[{name}].rules: refused by the server: {words}"
-                    ));
-                }
-                State::Unknown => {
-                    tally.unverified.insert(name);
-                    tally.pending.insert(&i.pod);
-                }
-                // What a server has is not told before it is recorded.
-                State::Differs if users::is_recorded(&record, name, entry) => {
-                    due.push(name.clone());
-                    if !is_as_filed {
-                        tally.unverified.insert(name);
-                        tally.pending.insert(&i.pod);
-                    }
-                }
-                State::Differs => {
-                    tally.unverified.insert(name);
-                    tally.pending.insert(&i.pod);
-                }
+            let state = judge(i, name, entry, filed.get(name), &record);
+            if matches!(state, State::ToBeConfirmed | State::Due) {
+                due.push(name.clone());
+            }
+            if matches!(state, State::Due | State::Waiting) {
+                tally.unverified.insert(name);
+                tally.pending.insert(&i.pod);
+            }
+            if let State::Refused(words) = state {
+                tally.unverified.insert(name);
+                let message =
+                    format!("spec.auth.users[{name}].rules: refused by the server: {words}");
+                tally.refused.insert(message);
             }
         }
-        let (pod, gone) = (i.pod.clone(), users::to_remove(v, i, &record));
+        let gone = users::to_remove(v, i, &record);
         if !gone.is_empty() {
             tally.pending.insert(&i.pod);
             plan.chores.push(Step::RemoveUsers {
-                pod: pod.clone(),
+                pod: i.pod.clone(),
                 users: gone,
             });
         }
         if !due.is_empty() {
-            plan.chores.push(Step::SetUsers { pod, users: due });
+            plan.chores.push(Step::SetUsers {
+                pod: i.pod.clone(),
+                users: due,
+            });
         }
     }
+    let verified = |name: &str| wanted.contains_key(name) && !tally.unverified.contains(name);
     plan.users = v
         .users
         .iter()
-        .map(|user| {
-            let account = o.accounts.get(&user.name);
-            let verified = wanted.contains_key(&user.name)
-                && !tally.unverified.contains(user.name.as_str())
-                && o.instances.iter().any(|i| i.info().is_some());
-            UserStatus {
-                name: user.name.clone(),
-                applied: verified
-                    && account.is_some_and(|a| a.problem.is_none() && a.is_published()),
-                connection_secret: users::to_publish(o, &user.name)
-                    .map(|_| v.user_connection_secret(&user.name)),
-            }
-        })
+        .map(|user| status(v, o, &user.name, verified(&user.name)))
         .collect();
     plan.findings.users = findings(v, o, &tally);
     if !tally.pending.is_empty() {
@@ -92,33 +84,40 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     }
 }
 
-enum State<'a> {
-    AsWanted,
-    Refused(&'a str),
-    Differs,
-    Unknown,
+fn judge<'a>(
+    i: &'a Instance,
+    name: &str,
+    entry: &UserEntry,
+    filed: Option<&UserEntry>,
+    record: &Record,
+) -> State<'a> {
+    if let Some(words) = users::refusal(i, name, entry) {
+        return State::Refused(words);
+    }
+    match users::in_effect(i, name, entry) {
+        Some(true) => State::AsWanted,
+        Some(false) if !users::is_recorded(record, name, entry) => State::Waiting,
+        Some(false) if users::as_filed(i, name, entry, filed) => State::ToBeConfirmed,
+        Some(false) => State::Due,
+        None => State::Waiting,
+    }
 }
 
-fn judge<'a>(i: &'a Instance, name: &str, entry: &UserEntry) -> State<'a> {
-    match (
-        users::refusal(i, name, entry),
-        users::in_effect(i, name, entry),
-    ) {
-        (Some(words), _) => State::Refused(words),
-        (None, Some(true)) => State::AsWanted,
-        (None, Some(false)) => State::Differs,
-        (None, None) => State::Unknown,
+fn status(v: &Validated, o: &Observed, name: &str, verified: bool) -> UserStatus {
+    let answering = o.instances.iter().any(|i| i.info().is_some());
+    let published = o.accounts.get(name).is_some_and(Account::is_published);
+    UserStatus {
+        name: name.to_owned(),
+        applied: verified && answering && published,
+        connection_secret: users::to_publish(o, name).map(|_| v.user_connection_secret(name)),
     }
 }
 
 /// What keeps the users from being as the spec says, the most important first.
 fn findings(v: &Validated, o: &Observed, tally: &Tally<'_>) -> Vec<Problem> {
     let database = || format!("Redis/{}", v.name);
-    let mut found: Vec<Problem> = v
-        .users
-        .iter()
-        .filter_map(|user| o.accounts.get(&user.name)?.problem.clone())
-        .collect();
+    let accounts = o.accounts.values();
+    let mut found: Vec<Problem> = accounts.filter_map(|a| a.problem.clone()).collect();
     if !tally.refused.is_empty() {
         let words: Vec<&str> = tally.refused.iter().map(String::as_str).collect();
         found.push(Problem::of(

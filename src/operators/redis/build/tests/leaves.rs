@@ -61,6 +61,38 @@ fn data() -> Vec<(&'static str, Value)> {
             "auth.passwordSecretRef.key",
             json!({"auth": {"passwordSecretRef": {"key": "other"}}}),
         ),
+        (
+            "auth.passwordSecretRefs.name",
+            json!({"auth": {"passwordSecretRef": null, "passwordSecretRefs": [{"name": "other", "key": "k"}]}}),
+        ),
+        (
+            "auth.passwordSecretRefs.key",
+            json!({"auth": {"passwordSecretRef": null, "passwordSecretRefs": [{"name": "s", "key": "other"}]}}),
+        ),
+        (
+            "auth.defaultUser",
+            json!({"auth": {"defaultUser": "Disabled"}}),
+        ),
+        (
+            "auth.users.name",
+            json!({"auth": {"users": [{"name": "other", "rules": "+get"}]}}),
+        ),
+        (
+            "auth.users.rules",
+            json!({"auth": {"users": [{"name": "app", "rules": "+set"}]}}),
+        ),
+        (
+            "auth.users.enabled",
+            json!({"auth": {"users": [{"name": "app", "enabled": false}]}}),
+        ),
+        (
+            "auth.users.passwordSecretRefs.name",
+            json!({"auth": {"users": [{"name": "app", "passwordSecretRefs": [{"name": "other", "key": "k"}]}]}}),
+        ),
+        (
+            "auth.users.passwordSecretRefs.key",
+            json!({"auth": {"users": [{"name": "app", "passwordSecretRefs": [{"name": "s", "key": "other"}]}]}}),
+        ),
     ]
 }
 
