@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hera::engines::redis::{Client, Credentials, Failure, password_hash};
+use hera::engines::redis::{AclUser, Client, Credentials, Failure, password_hash};
+use hera::operators::redis::model::UserEntry;
 
 use crate::server::{PASSWORD, Program, Server, free_port, limits, send};
 
@@ -36,7 +37,6 @@ const DATA: &[&[&str]] = &[
     &["CONFIG", "REWRITE"],
     &["CONFIG", "RESETSTAT"],
     &["ACL", "LIST"],
-    &["ACL", "DELUSER", "default"],
     &["CLIENT", "LIST"],
     &["MULTI"],
     &["SELECT", "1"],
@@ -103,6 +103,7 @@ pub async fn replication_and_probe_users_can_do_theirs_only(program: Program) {
         &["CONFIG", "GET", "requirepass"],
         &["CONFIG", "SET", "hz", "10"],
         &["ACL", "SETUSER", "probe", "+@all"],
+        &["ACL", "DELUSER", "default"],
         &["CLIENT", "KILL", "TYPE", "normal"],
     ];
     for command in administration {
@@ -172,6 +173,108 @@ pub async fn passwords_change_by_hash_in_one_step(program: Program) {
     assert_eq!(user.keys, "~app:*");
     assert_eq!(user.commands, "-@all +get");
     assert_eq!(client.acl_get_user("nobody").await, Ok(None));
+}
+
+pub async fn a_user_is_what_it_is_told_to_be(program: Program) {
+    let entry = |rules: &str, passwords: &[&str]| {
+        let hashes = passwords.iter().map(|p| password_hash(p)).collect();
+        UserEntry::of_client(true, hashes, rules)
+    };
+    // Whatever it was before, and also where a new user may use every channel.
+    let before = "app on nopass ~* &* +@all (~x +get)";
+    let options = [("user", before), ("acl-pubsub-default", "allchannels")];
+    let server = Server::start(&program, &options).await;
+    let client = server.hera().await;
+    let first = entry(
+        "~app:* &app:* +@read +@connection (~tmp:* +set)",
+        &["a", "b"],
+    );
+    client
+        .acl_set_user("app", &first.arguments())
+        .await
+        .unwrap();
+    let names = ["app".to_owned(), "nobody".to_owned()];
+    let mut users = client.acl_get_users(&names).await.unwrap();
+    assert_eq!(users.remove("nobody"), Some(None));
+    let user = users.remove("app").flatten().unwrap();
+    assert!(first.same_login(&user) && user.is_on());
+    assert_eq!(
+        (user.keys.as_str(), user.channels.as_str()),
+        ("~app:*", "&app:*")
+    );
+    assert_eq!(user.selectors.len(), 1);
+    assert_eq!(user.selectors[0]["keys"], "~tmp:*");
+
+    // The same again gives the same, and a file with its line gives the same user.
+    client
+        .acl_set_user("app", &first.arguments())
+        .await
+        .unwrap();
+    assert_eq!(
+        client.acl_get_user("app").await.unwrap(),
+        Some(user.clone())
+    );
+    let line = first.line("app");
+    assert_eq!(
+        UserEntry::parse(&line),
+        Some(("app".to_owned(), first.clone()))
+    );
+    let from_file = line.trim_end().strip_prefix("user ").unwrap();
+    let options = [("user", from_file), ("acl-pubsub-default", "allchannels")];
+    let other = Server::start(&program, &options).await;
+    let read = other.hera().await.acl_get_user("app").await.unwrap();
+    let permissions = |user: &AclUser| AclUser {
+        // Redis 7.0 has one flag more after a reset.
+        flags: vec![],
+        ..user.clone()
+    };
+    assert_eq!(read.as_ref().map(permissions), Some(permissions(&user)));
+
+    // A rule that the server refuses changes nothing.
+    for bad in ["~app:* +@nonsense", "~app:* +nonsense", "app:*", "(~x +get"] {
+        let Err(Failure::Command(words)) = client
+            .acl_set_user("app", &entry(bad, &["c"]).arguments())
+            .await
+        else {
+            panic!("{bad} is taken")
+        };
+        assert!(words.starts_with("ERR "), "{words}");
+        assert!(!words.contains(&password_hash("c")), "{words}");
+    }
+    assert_eq!(client.acl_get_user("app").await.unwrap(), Some(user));
+}
+
+pub async fn a_user_that_is_off_or_gone_is_cut_off(program: Program) {
+    let server = Server::start(&program, &[]).await;
+    let client = server.hera().await;
+    let mut entry = UserEntry::of_client(true, vec![password_hash(PASSWORD)], "+ping");
+    client
+        .acl_set_user("app", &entry.arguments())
+        .await
+        .unwrap();
+    let open = server.login("app").await.unwrap();
+    entry.enabled = false;
+    client
+        .acl_set_user("app", &entry.arguments())
+        .await
+        .unwrap();
+    open.ping().await.expect("the server lets it go on");
+    assert_eq!(client.kill_user("app").await, Ok(1));
+    open.closed().await;
+    assert!(matches!(server.login("app").await, Err(Failure::Auth(_))));
+
+    entry.enabled = true;
+    client
+        .acl_set_user("app", &entry.arguments())
+        .await
+        .unwrap();
+    let open = server.login("app").await.unwrap();
+    for _ in 0..2 {
+        let names = ["app".to_owned(), "nobody".to_owned()];
+        client.acl_delete_users(&names).await.unwrap();
+    }
+    open.closed().await;
+    assert_eq!(client.acl_get_user("app").await, Ok(None));
 }
 
 pub async fn a_refused_login_is_told_as_such(program: Program) {

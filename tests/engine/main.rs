@@ -43,6 +43,8 @@ on_every_server! {
     crate::access::hera_can_do_its_work_and_touch_no_data => hera_can_do_its_work_and_touch_no_data,
     crate::access::replication_and_probe_users_can_do_theirs_only => replication_and_probe_users_can_do_theirs_only,
     crate::access::passwords_change_by_hash_in_one_step => passwords_change_by_hash_in_one_step,
+    crate::access::a_user_is_what_it_is_told_to_be => a_user_is_what_it_is_told_to_be,
+    crate::access::a_user_that_is_off_or_gone_is_cut_off => a_user_that_is_off_or_gone_is_cut_off,
     crate::access::a_refused_login_is_told_as_such => a_refused_login_is_told_as_such,
     crate::cluster::a_cluster_is_built_and_changes_its_members => a_cluster_is_built_and_changes_its_members,
     crate::cluster::nodes_that_all_moved_meet_again => nodes_that_all_moved_meet_again,
