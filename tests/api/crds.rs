@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     apiserver::eventually,
+    auth::bad_auth,
     fixtures::{live, start},
 };
 
@@ -73,15 +74,6 @@ async fn refusal(client: &Client, namespace: &str, object: &Value) -> Option<Str
     }
 }
 
-/// A spec with one user, which is good but for this.
-fn user(over: Value) -> Value {
-    let mut user = json!({"name": "app", "rules": "~app:* +@read"});
-    if let (Some(user), Value::Object(over)) = (user.as_object_mut(), over) {
-        user.extend(over);
-    }
-    json!({"auth": {"users": [user]}})
-}
-
 /// Specs that are refused, and the field that the message names.
 fn bad_specs() -> Vec<(Value, &'static str)> {
     let long = "x".repeat(513);
@@ -133,42 +125,6 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
         (
             json!({"auth": {"passwordSecretRef": {"name": "s", "key": ""}}}),
             "spec.auth.passwordSecretRef.key",
-        ),
-        (
-            json!({"auth": {"passwordSecretRefs": [{"name": "s", "key": ""}]}}),
-            "spec.auth.passwordSecretRefs",
-        ),
-        (
-            json!({"auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "passwordSecretRefs": [{"name": "s", "key": "k"}]}}),
-            "spec.auth.passwordSecretRefs",
-        ),
-        (
-            json!({"auth": {"passwordSecretRefs": vec![json!({"name": "s", "key": "k"}); 5]}}),
-            "spec.auth.passwordSecretRefs",
-        ),
-        (user(json!({"name": "App"})), "spec.auth.users"),
-        (user(json!({"name": "a b"})), "spec.auth.users"),
-        (user(json!({"name": "default"})), "spec.auth.users"),
-        (user(json!({"name": "hera-two"})), "spec.auth.users"),
-        (
-            user(json!({"rules": "~* +get\nuser x on nopass +@all"})),
-            "spec.auth.users",
-        ),
-        (user(json!({"rules": "x".repeat(1025)})), "spec.auth.users"),
-        (user(json!({"rules": "+get >secret"})), "spec.auth.users"),
-        (user(json!({"rules": "<secret +get"})), "spec.auth.users"),
-        (user(json!({"rules": "#abc"})), "spec.auth.users"),
-        (user(json!({"rules": "~* !abc"})), "spec.auth.users"),
-        (user(json!({"rules": "+get NoPass"})), "spec.auth.users"),
-        (user(json!({"rules": "~*  off"})), "spec.auth.users"),
-        (user(json!({"rules": "reset +get"})), "spec.auth.users"),
-        (
-            user(json!({"passwordSecretRefs": [{"name": "", "key": "k"}]})),
-            "spec.auth.users",
-        ),
-        (
-            json!({"auth": {"users": [{"name": "a", "rules": ""}, {"name": "a", "rules": ""}]}}),
-            "spec.auth.users",
         ),
         (
             json!({"availability": {"minReplicasToWrite": -1}}),
@@ -326,7 +282,11 @@ async fn no_field_of_a_status_is_lost() {
 async fn the_server_refuses_bad_specs_and_names_the_field() {
     let (client, ns) = start().await;
     install(&client).await;
-    for (spec, field) in bad_specs().into_iter().chain(unknown_words()) {
+    for (spec, field) in bad_specs()
+        .into_iter()
+        .chain(bad_auth())
+        .chain(unknown_words())
+    {
         let refusal = refusal(&client, &ns, &object("r", &spec)).await;
         let names = refusal
             .as_deref()
@@ -356,7 +316,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
 #[test]
 fn validate_refuses_the_same_specs_and_names_the_field() {
     let mut wrong = vec![];
-    for (spec, field) in bad_specs() {
+    for (spec, field) in bad_specs().into_iter().chain(bad_auth()) {
         let mut redis: Redis = serde_json::from_value(object("r", &spec)).expect("it parses");
         redis.metadata.uid = Some("1".to_owned());
         match validate(&redis, &Observed::default()) {

@@ -8,6 +8,7 @@ mod apiserver;
 mod process;
 
 mod apply;
+mod auth;
 mod crds;
 mod delete;
 mod events;

@@ -258,7 +258,8 @@ pub async fn a_user_that_is_off_or_gone_is_cut_off(program: Program) {
         .acl_set_user("app", &entry.arguments())
         .await
         .unwrap();
-    open.ping().await.expect("the server lets it go on");
+    // The server lets it go on.
+    open.ping().await.unwrap();
     assert_eq!(client.kill_user("app").await, Ok(1));
     open.closed().await;
     assert!(matches!(server.login("app").await, Err(Failure::Auth(_))));
