@@ -14,4 +14,5 @@ mod scale;
 mod standalone;
 mod storage;
 mod update;
+mod users;
 mod valkey;
