@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -257,7 +257,7 @@ async fn generated_passwords_change_when_asked() {
 
     // A Secret that somebody deletes comes back with the same password.
     db.api::<Secret>()
-        .delete("db-connection-app", &Default::default())
+        .delete("db-connection-app", &DeleteParams::default())
         .await
         .unwrap();
     until("the Secret is back", SOON, || async {
