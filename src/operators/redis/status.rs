@@ -9,7 +9,9 @@ use super::api::{
     RedisStatus,
 };
 use super::build::identity;
-use super::model::{Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync};
+use super::model::{
+    Findings, Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync,
+};
 use super::reasons;
 use crate::engines::redis::{Engine as Program, Role};
 use crate::k8s::conditions::{self, ConditionStatus, Transition};
@@ -366,23 +368,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         );
     }
     let answers = serving || p.o.instances.iter().any(|i| i.info().is_some());
-    let nobody = (!answers).then_some(&no_primary);
-    let unapplied = f.config.as_ref().or(nobody);
-    set(
-        CONFIG_APPLIED,
-        unapplied.is_none(),
-        unapplied,
-        reasons::ConfigVerified,
-        "every directive is in effect on every instance that answers",
-    );
-    let unapplied = f.users.first().or(nobody);
-    set(
-        USERS_APPLIED,
-        unapplied.is_none(),
-        unapplied,
-        reasons::UsersVerified,
-        "every user is as wanted on every instance that answers",
-    );
+    applied(f, (!answers).then_some(&no_primary), &mut set);
     if p.v.storage.is_some() {
         set(
             STORAGE_READY,
@@ -408,6 +394,30 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         None => (reasons::NotPaused, "changes are made"),
     };
     set(PAUSED, p.hold.is_some(), None, reason, words);
+}
+
+/// What the servers were told and verified. `nobody`: none of them answers.
+fn applied(
+    f: &Findings,
+    nobody: Option<&Problem>,
+    set: &mut impl FnMut(&str, bool, Option<&Problem>, &str, &str),
+) {
+    let unapplied = f.config.as_ref().or(nobody);
+    set(
+        CONFIG_APPLIED,
+        unapplied.is_none(),
+        unapplied,
+        reasons::ConfigVerified,
+        "every directive is in effect on every instance that answers",
+    );
+    let unapplied = f.users.first().or(nobody);
+    set(
+        USERS_APPLIED,
+        unapplied.is_none(),
+        unapplied,
+        reasons::UsersVerified,
+        "every user is as wanted on every instance that answers",
+    );
 }
 
 fn in_progress(reason: &str) -> bool {
