@@ -362,7 +362,7 @@ async fn refused(db: &Database, pod: &str, user: &str, password: &str) {
     let client = login(db, pod, user, password).await;
     until(&format!("{pod} refuses {user}"), SOON, || async {
         match client.connect().await {
-            Err(error) if error.to_string().contains("WRONGPASS") => Ok(()),
+            Err(error) if error.kind() == redis::ErrorKind::AuthenticationFailed => Ok(()),
             other => Err(format!("{:?}", other.map(drop))),
         }
     })
