@@ -194,7 +194,7 @@ impl Source<'_> {
         if self.dry {
             return Ok(Vec::new());
         }
-        let made = build::user_connection_secret(self.v, user, &generated());
+        let made = build::user_connection_secret(self.v, &Observed::default(), user, &generated());
         let kept = self.create_once(&made).await?;
         Ok(text(&kept, "password").into_iter().collect())
     }

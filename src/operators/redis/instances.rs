@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::api::Redis;
+use super::certificates::Material;
 use super::model::{Server, Told};
 use crate::engines::redis::{
     Address, Change, Client, Credentials, Failure, Limits, Monitor, Target,
@@ -34,6 +35,10 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 struct Connection {
     monitor: Monitor,
     credentials: Credentials,
+    /// Version of the certificate that the monitor connects with.
+    certificate: Option<String>,
+    /// Version of the certificate that the server was seen to serve.
+    served: Option<String>,
     memory: Memory,
 }
 
@@ -68,10 +73,14 @@ impl Instances {
         pod: &str,
         address: &Address,
         credentials: &Credentials,
+        certificate: Option<&str>,
     ) {
         self.with(redis, |pods| {
             let same = pods.get(pod).is_some_and(|c| {
+                // The connection that is there is what makes the server read a new certificate: it is kept until the server has.
+                let waits = c.served.as_deref() != certificate;
                 c.monitor.address() == address
+                    && (c.certificate.as_deref() == certificate || waits)
                     && c.credentials.password.expose_secret()
                         == credentials.password.expose_secret()
             });
@@ -81,12 +90,17 @@ impl Instances {
                     object.clone(),
                     self.changes.clone(),
                 );
+                // What the same server was told before, it has not forgotten.
+                let former = pods.remove(pod);
+                let (served, memory) = former.map(|c| (c.served, c.memory)).unwrap_or_default();
                 pods.insert(
                     pod.to_owned(),
                     Connection {
                         monitor,
                         credentials: credentials.clone(),
-                        memory: Memory::default(),
+                        certificate: certificate.map(str::to_owned),
+                        served,
+                        memory,
                     },
                 );
             }
@@ -158,6 +172,31 @@ impl Instances {
         }
     }
 
+    /// Whether the server serves this certificate. It is asked until it does, and then not again until the version changes.
+    pub async fn serves(&self, redis: &str, pod: &str, material: &Material) -> Option<bool> {
+        let (address, served) = self.with(redis, |pods| {
+            pods.get(pod)
+                .map(|c| (c.monitor.address().clone(), c.served.clone()))
+        })?;
+        if served.as_ref() == Some(&material.version) {
+            return Some(true);
+        }
+        let found = material
+            .tls
+            .served_certificate(&address, Limits::default())
+            .await
+            .ok()?;
+        let current = found.serial == material.certificate.serial;
+        if current {
+            self.with(redis, |pods| {
+                if let Some(c) = pods.get_mut(pod) {
+                    c.served = Some(material.version.clone());
+                }
+            });
+        }
+        Some(current)
+    }
+
     /// Looks at the server again at once.
     pub fn poll_now(&self, redis: &str, pod: &str) {
         self.with(redis, |pods| {
@@ -216,9 +255,9 @@ fn judge(failure: &Failure, silent_for: Duration) -> Server {
         Failure::Busy => Server::Busy,
         Failure::Loading => Server::Loading,
         Failure::Auth(words)
-        | Failure::Tls(words)
         | Failure::Command(words)
-        | Failure::Protocol(words) => Server::Denied(words.clone()),
+        | Failure::Protocol(words)
+        | Failure::Tls(words) => Server::Denied(words.clone()),
         Failure::Closed | Failure::Timeout | Failure::Unreachable(_) => Server::Silent(silent_for),
         Failure::MasterDown => Server::Silent(Duration::ZERO),
     }

@@ -7,6 +7,7 @@ pub mod act;
 pub mod api;
 pub mod apply;
 pub mod build;
+pub mod certificates;
 pub mod directives;
 pub mod error;
 pub mod instances;
@@ -35,6 +36,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 
 use self::api::Redis;
+use self::certificates::Certificates;
 use self::instances::Instances;
 use self::metrics::Metrics;
 use self::reconcile::Latest;
@@ -55,6 +57,7 @@ pub struct Operator {
     instances: Instances,
     latest: Latest,
     metrics: Metrics,
+    certificates: Certificates,
 }
 
 #[derive(Clone)]
@@ -107,7 +110,10 @@ async fn run(ctx: Context, caches: Watched) {
     let redises = caches.redises.clone();
     let referrers = caches.all_secrets.triggers(move |secret| {
         let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let named = |r: &Redis| users::references(r).any(|s| s.name == name);
+        let named = |r: &Redis| {
+            users::references(r).any(|s| s.name == name)
+                || r.spec.tls.as_ref().is_some_and(|t| t.secret_name == name)
+        };
         redises
             .list(&namespace, named)
             .iter()
@@ -132,6 +138,7 @@ async fn run(ctx: Context, caches: Watched) {
         instances: Instances::new(sender),
         latest: Latest::default(),
         metrics,
+        certificates: Certificates::default(),
     };
     controller::run(ctx, Arc::new(operator), triggers).await;
 }

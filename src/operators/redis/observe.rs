@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use super::accounts::Referenced;
 use super::api::Redis;
 use super::build::OPERATOR_USER;
+use super::certificates::Material;
 use super::model::{
     CONFIG_HASH_ANNOTATION, CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL,
     Objects, Observed, PORT, PodState, Problem, READINESS_GATE,
@@ -60,8 +61,11 @@ impl Operator {
         observed.update_revision = statefulset.and_then(update_revision);
         observed.settling = statefulset.is_some() && observed.update_revision.is_none();
         observed.instances = self.pods(redis, &observed, now);
-        if let Some(credentials) = credentials {
-            self.ask_servers(redis, &mut observed, credentials).await;
+        let certificate = self.certificate(redis, &mut observed).await;
+        let reachable = redis.spec.tls.is_none() || certificate.is_some();
+        if let Some(credentials) = credentials.filter(|_| reachable) {
+            self.ask_servers(redis, &mut observed, credentials, certificate.as_deref())
+                .await;
         }
         self.storage_class(redis, &mut observed).await;
         observed
@@ -172,13 +176,19 @@ impl Operator {
         instances
     }
 
-    async fn ask_servers(&self, redis: &Redis, observed: &mut Observed, credentials: &Credentials) {
+    async fn ask_servers(
+        &self,
+        redis: &Redis,
+        observed: &mut Observed,
+        credentials: &Credentials,
+        certificate: Option<&Material>,
+    ) {
         let object = ObjectRef::from_obj(redis);
         let key = observed.key.clone();
         let login = engine::Credentials {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
-            tls: None,
+            tls: certificate.map(|c| c.tls.clone()),
         };
         let running = |i: &&Instance| i.pod_state == PodState::Running && i.ip.is_some();
         let held: HashSet<String> = observed
@@ -194,6 +204,7 @@ impl Operator {
                 &i.uid,
                 &Address::new(i.ip.clone().unwrap_or_default(), PORT),
                 &login,
+                certificate.map(|c| c.version.as_str()),
             );
         }
         self.instances.keep_only(&key, &held);
@@ -215,15 +226,25 @@ impl Operator {
             .instances
             .iter_mut()
             .filter(|i| held.contains(&i.uid))
-            .map(|i| self.ask_server(&key, i, &names, &users));
+            .map(|i| self.ask_server(&key, i, &names, &users, certificate));
         join_all(asked).await;
     }
 
-    async fn ask_server(&self, key: &str, i: &mut Instance, names: &[String], users: &[String]) {
+    async fn ask_server(
+        &self,
+        key: &str,
+        i: &mut Instance,
+        names: &[String],
+        users: &[String],
+        certificate: Option<&Material>,
+    ) {
         i.server = self.instances.ask(key, &i.uid).await;
         let Some(run_id) = i.info().map(|info| info.run_id.clone()) else {
             return;
         };
+        if let Some(material) = certificate {
+            i.serves_certificate = self.instances.serves(key, &i.uid, material).await;
+        }
         let memory = self.instances.memory(key, &i.uid, &run_id);
         (i.accepted, i.refused, i.told) = (memory.accepted, memory.refused, memory.told);
         let Ok(client) = self.instances.client(key, &i.uid).await else {

@@ -57,10 +57,14 @@ mod list {
         ConfigVerified = "Every directive of spec.config is in effect on every instance that answers.", "Nothing.";
         ConfigPending = "The configuration is being applied.", "Wait.";
         InvalidConfig = "The server refuses a directive or its value; the servers go on with the values that they had.", "Correct or remove the directive that the message names.";
-        UsersVerified = "Every user is as spec.auth says on every instance that answers.", "Nothing.";
+            UsersVerified = "Every user is as spec.auth says on every instance that answers.", "Nothing.";
         UsersPending = "Users or their passwords are being set.", "Wait; the message names the instances that are waited for.";
         InvalidUser = "The server refuses the rules of a user, which stays as it was; all other users are applied.", "Correct the rules that the message names.";
-        StorageBound = "Every volume is bound and has its size.", "Nothing.";
+            CertificateServed = "Every server serves the certificate of the Secret.", "Nothing.";
+        CertificatePending = "A server does not serve the certificate of the Secret yet; it goes on with the former one.", "Wait: a changed Secret reaches the pods within about a minute.";
+        CertificateExpired = "The certificate of the Secret is not valid any more.", "Renew the certificate in the Secret that the message names; no restart is needed.";
+        CertificateInvalid = "The certificate, the key or the CA in the Secret cannot be used; the servers go on with the former ones.", "Correct the Secret that the message names.";
+            StorageBound = "Every volume is bound and has its size.", "Nothing.";
         NoStorage = "The database has no volumes.", "Nothing.";
         StorageClassNotFound = "The storage class does not exist.", "Create the storage class or correct spec.storage.storageClassName.";
         VolumePending = "A volume is not bound yet.", "Look at the events of the claim that the message names.";

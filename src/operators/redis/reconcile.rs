@@ -15,9 +15,9 @@ use super::act::Outcome;
 use super::api::{Redis, RedisStatus};
 use super::build;
 use super::error::Error;
-use super::model::{Credentials, Observed, Plan, Problem};
+use super::model::{Credentials, Hold, Observed, Plan, Problem};
 use super::observe::Passwords;
-use super::status::{self, Hold, Picture};
+use super::status::{self, Picture};
 use super::validate::validate;
 use super::{FIELD_MANAGER, NAME, Operator, plan, reasons, users};
 use crate::k8s::apply;
@@ -115,6 +115,7 @@ impl Controller for Operator {
 impl Operator {
     fn end(&self, key: &str) {
         self.instances.forget(key);
+        self.certificates.forget(key);
         self.ctx.rollouts.finished(key);
     }
 

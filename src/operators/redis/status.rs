@@ -4,13 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use super::api::{
-    Blocker, Election, InstanceStatus, PLAN_ONLY_ANNOTATION, RECONCILE_ANNOTATION, Redis,
-    RedisStatus,
-};
+use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
 use super::build::identity;
 use super::model::{
-    Findings, Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync,
+    Findings, Hold, Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync,
 };
 use super::reasons;
 use crate::engines::redis::{Engine as Program, Role};
@@ -28,6 +25,8 @@ pub const REPLICATION_HEALTHY: &str = "ReplicationHealthy";
 pub const CONFIG_APPLIED: &str = "ConfigApplied";
 /// The users of clients are as the spec says, verified on every instance.
 pub const USERS_APPLIED: &str = "UsersApplied";
+/// Every server serves the certificate of the Secret.
+pub const CERTIFICATE_SERVED: &str = "CertificateServed";
 /// Volumes are bound and have their size.
 pub const STORAGE_READY: &str = "StorageReady";
 /// An act that is due would lose data; it is not done.
@@ -47,27 +46,6 @@ pub struct Picture<'a> {
     pub hold: Option<Hold>,
     /// What kept the objects from being applied.
     pub failure: Option<&'a Problem>,
-}
-
-/// An annotation that stops all changes; the state is told all the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// `hera.dev/reconcile: paused`.
-    Paused,
-    /// `hera.dev/plan-only: "true"`: what would be done is shown.
-    PlanOnly,
-}
-
-impl Hold {
-    /// The one that a `Redis` asks for.
-    pub fn of(redis: &Redis) -> Option<Self> {
-        let has = |key: &str, value: &str| redis.annotations().get(key).is_some_and(|v| v == value);
-        if has(RECONCILE_ANNOTATION, "paused") {
-            Some(Self::Paused)
-        } else {
-            has(PLAN_ONLY_ANNOTATION, "true").then_some(Self::PlanOnly)
-        }
-    }
 }
 
 /// It is bad that this condition is as it is.
@@ -223,6 +201,7 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(p.o.password_problem.clone());
     list.extend(f.risk.clone());
     list.extend(f.primary.clone());
+    list.extend(f.tls.clone());
     list.extend(f.storage.clone());
     list.extend(f.pods.iter().cloned());
     list.extend(f.config.clone());
@@ -369,6 +348,18 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
     }
     let answers = serving || p.o.instances.iter().any(|i| i.info().is_some());
     applied(f, (!answers).then_some(&no_primary), &mut set);
+    if p.v.tls.is_some() {
+        let words = p.o.certificate.as_ref().map_or_else(String::new, |c| {
+            format!("serial number {}, valid until {}", c.serial, c.not_after)
+        });
+        set(
+            CERTIFICATE_SERVED,
+            f.tls.is_none(),
+            f.tls.as_ref(),
+            reasons::CertificateServed,
+            &words,
+        );
+    }
     if p.v.storage.is_some() {
         set(
             STORAGE_READY,
@@ -433,6 +424,7 @@ fn in_progress(reason: &str) -> bool {
         reasons::UsersPending,
         reasons::VolumeExpanding,
         reasons::ReplicasBehind,
+        reasons::CertificatePending,
     ]
     .contains(&reason)
 }

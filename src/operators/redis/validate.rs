@@ -61,6 +61,16 @@ pub const RESERVED: &[&str] = &[
     "slave-read-only",
     "slaveof",
     "supervised",
+    "tls-auth-clients",
+    "tls-ca-cert-dir",
+    "tls-ca-cert-file",
+    "tls-cert-file",
+    "tls-client-cert-file",
+    "tls-client-key-file",
+    "tls-cluster",
+    "tls-key-file",
+    "tls-port",
+    "tls-replication",
     "unixsocket",
     "user",
 ];
@@ -124,6 +134,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         default_user_enabled: auth.default_enabled,
         users: auth.users,
         rotations: auth.rotations,
+        tls: spec.tls.clone(),
         min_replicas_to_write,
         unresponsive_after: unresponsive_after(spec),
         services: spec.services.clone().unwrap_or_default(),
@@ -219,6 +230,8 @@ fn texts(spec: &RedisSpec, errors: &mut Errors) {
         .as_ref()
         .and_then(|s| s.storage_class_name.as_ref());
     length("spec.image", spec.image.as_ref(), 512);
+    let certificate = spec.tls.as_ref().map(|t| &t.secret_name);
+    length("spec.tls.secretName", certificate, 253);
     length("spec.storage.storageClassName", class, 253);
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if let Some(version) = &spec.version {

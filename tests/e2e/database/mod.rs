@@ -13,6 +13,7 @@ mod rolling;
 mod scale;
 mod standalone;
 mod storage;
+mod tls;
 mod update;
 mod users;
 mod valkey;

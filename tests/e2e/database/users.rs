@@ -347,6 +347,7 @@ async fn login(db: &Database, pod: &str, user: &str, password: &str) -> Endpoint
         host: status.pod_ip.expect("an address of the pod"),
         user: user.into(),
         password: password.into(),
+        encryption: db.encryption().await,
     }
 }
 

@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
-use super::server::Endpoint;
+use super::server::{Encryption, Endpoint};
 use super::wait::{LONG, SOON, ensure, until};
 
 /// A `Redis` of a test.
@@ -246,6 +246,16 @@ impl Database {
             .await
     }
 
+    /// How clients encrypt, when the connection Secret says so.
+    pub async fn encryption(&self) -> Option<Encryption> {
+        let name = format!("{}-connection", self.name);
+        let secret: Secret = self.api().get(&name).await.expect("the Secret");
+        let ca = secret.data.unwrap_or_default().remove("ca.crt")?;
+        let ca = String::from_utf8(ca.0).expect("text");
+        let host = self.secret(&name, "host").await;
+        Some(Encryption::new(&ca, &host))
+    }
+
     /// A value of a Secret.
     pub async fn secret(&self, name: &str, key: &str) -> String {
         let secret: Secret = self.api().get(name).await.expect("the Secret");
@@ -280,6 +290,7 @@ impl Database {
                 .expect("an address of the Service"),
             user: "default".into(),
             password: self.password().await,
+            encryption: self.encryption().await,
         }
     }
 
@@ -290,6 +301,7 @@ impl Database {
             host: status.pod_ip.expect("an address of the pod"),
             user: "default".into(),
             password: self.password().await,
+            encryption: self.encryption().await,
         }
     }
 

@@ -1,12 +1,20 @@
 //! Connections to the servers, as users make them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError,
 };
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 /// A reply takes longer only when the server is stopped or cut off.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -17,6 +25,36 @@ pub struct Endpoint {
     pub host: String,
     pub user: String,
     pub password: String,
+    /// How to speak TLS; without it nothing is encrypted.
+    pub encryption: Option<Encryption>,
+}
+
+/// Whom to trust, and which name the certificate has to have.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Encryption {
+    /// Trusts this CA, given as PEM.
+    pub fn new(ca: &str, name: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+            roots
+                .add(certificate.expect("a certificate"))
+                .expect("a certificate of a CA");
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            config: Arc::new(config),
+            name: ServerName::try_from(name.to_owned()).expect("a name"),
+        }
+    }
 }
 
 impl Endpoint {
@@ -26,6 +64,13 @@ impl Endpoint {
             .set_username(&self.user)
             .set_password(&self.password)
             .set_skip_set_lib_name();
+        if let Some(encryption) = &self.encryption {
+            return timeout(LIMIT, self.connect_encrypted(encryption, &settings))
+                .await
+                .unwrap_or_else(
+                    |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+                );
+        }
         let info = ConnectionAddr::Tcp(self.host.clone(), 6379)
             .into_connection_info()?
             .set_redis_settings(settings);
@@ -35,6 +80,22 @@ impl Endpoint {
         redis::Client::open(info)?
             .get_multiplexed_async_connection_with_config(&config)
             .await
+    }
+
+    async fn connect_encrypted(
+        &self,
+        encryption: &Encryption,
+        settings: &RedisConnectionInfo,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let stream = TcpStream::connect((self.host.as_str(), 6379)).await?;
+        let stream = TlsConnector::from(encryption.config.clone())
+            .connect(encryption.name.clone(), stream)
+            .await?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(LIMIT));
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(settings, stream, config).await?;
+        tokio::spawn(driver);
+        Ok(connection)
     }
 
     /// One command on a connection of its own.

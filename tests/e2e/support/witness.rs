@@ -70,6 +70,7 @@ impl Witness {
 
 /// One task for each server that was ever seen. They end with this one.
 async fn watch(database: Database, password: String, log: Log) {
+    let encryption = database.encryption().await;
     let mut tasks = tokio::task::JoinSet::new();
     let mut known = BTreeMap::new();
     loop {
@@ -84,6 +85,7 @@ async fn watch(database: Database, password: String, log: Log) {
                     host,
                     user: "default".into(),
                     password: password.clone(),
+                    encryption: encryption.clone(),
                 };
                 tasks.spawn(try_to_write(endpoint, name, log.clone()));
             }

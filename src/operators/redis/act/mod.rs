@@ -149,6 +149,7 @@ impl Pass<'_> {
             Step::Configure { pod, directives } => self.configure(pod, directives).await,
             Step::SetUsers { pod, users } => self.set_users(pod, users).await,
             Step::RemoveUsers { pod, users } => self.remove_users(pod, users).await,
+            Step::ReloadCertificate { pod } => self.reload_certificate(pod).await,
             Step::Gate { pod, ready } => self.gate(pod, *ready).await,
             Step::DeletePod {
                 pod,
@@ -165,6 +166,16 @@ impl Pass<'_> {
             Step::DeleteClaim { claim, uid, .. } => self.delete_claim(claim, uid).await,
             Step::RecreateStatefulSet(_) => self.recreate_statefulset().await,
         }
+    }
+
+    /// Setting the files again makes the server read them, also when their names stay the same; open connections go on.
+    async fn reload_certificate(&self, pod: &str) -> Result<(), Undone> {
+        let files = build::tls::files();
+        let directives: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        Ok(self.client(pod).await?.config_set(&directives).await?)
     }
 
     fn instance(&self, pod: &str) -> Result<&Instance, Undone> {

@@ -6,6 +6,7 @@ mod memory;
 mod services;
 mod status;
 mod storage;
+mod tls;
 mod update;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub use memory::{EvictionPolicy, Memory};
 pub use services::{ServiceTemplate, ServiceType, Services};
 pub use status::{Blocker, Election, ElectionKind, InstanceStatus, RedisStatus, UserStatus};
 pub use storage::{Retention, Storage};
+pub use tls::{ClientAuth, Tls};
 pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
 
 /// A Redis or Valkey database.
@@ -64,6 +66,7 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("self.mode != 'Standalone' || !has(self.replicas) || self.replicas == 1").message("spec.replicas: must be 1 or absent in mode Standalone; use mode Replication for more pods"),
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage: cannot be added or removed later; create another Redis and move the data"),
+    validation = Rule::new("has(self.tls) == has(oldSelf.tls)").message("spec.tls: cannot be added or removed later; create another Redis and move the data by replication"),
     validation = Rule::new("!self.hibernate || has(self.storage)").message("spec.hibernate: needs spec.storage, otherwise the data would be lost"),
     validation = Rule::new("!has(self.availability) || !has(self.availability.minReplicasToWrite) || self.availability.minReplicasToWrite < (has(self.replicas) ? self.replicas : (self.mode == 'Standalone' ? 1 : 3))").message("spec.availability.minReplicasToWrite: must be lower than spec.replicas, otherwise no write is ever accepted")
 )]
@@ -96,7 +99,7 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))").message("spec.config: a directive has only lower-case letters, digits and '-'"),
-        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
+        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'tls-auth-clients', 'tls-ca-cert-dir', 'tls-ca-cert-file', 'tls-cert-file', 'tls-client-cert-file', 'tls-client-key-file', 'tls-cluster', 'tls-key-file', 'tls-port', 'tls-replication', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
     )]
     #[schemars(extend(
         "maxProperties" = 128,
@@ -109,6 +112,9 @@ pub struct RedisSpec {
     /// Users of clients and their passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// Encryption of all connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// Failover and protection against lost writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability: Option<Availability>,

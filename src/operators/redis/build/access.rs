@@ -8,9 +8,9 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::api::Engine;
-use super::super::model::{Credentials, Observed, PORT, UserEntry, Validated};
+use super::super::model::{CA_KEY, Credentials, Observed, PORT, UserEntry, Validated};
 use super::super::users::{self, DEFAULT, DEFAULT_RULES};
-use super::metadata;
+use super::{metadata, tls};
 use crate::engines::redis::{
     hera_acl_rules, password_hash, probe_acl_rules, replication_acl_rules,
 };
@@ -105,20 +105,25 @@ fn default_user(v: &Validated, o: &Observed, c: &Credentials) -> UserEntry {
 pub fn connection_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
     let password = users::to_publish(o, DEFAULT).unwrap_or(&c.default);
     let login = v.default_user_enabled.then_some((DEFAULT, password));
-    connection(v, v.connection_secret(), login)
+    connection(v, o, v.connection_secret(), login)
 }
 
 /// How clients connect as this user.
-pub fn user_connection_secret(v: &Validated, user: &str, password: &SecretString) -> Secret {
+pub fn user_connection_secret(
+    v: &Validated,
+    o: &Observed,
+    user: &str,
+    password: &SecretString,
+) -> Secret {
     let name = v.user_connection_secret(user);
-    connection(v, name, Some((user, password)))
+    connection(v, o, name, Some((user, password)))
 }
 
 /// The connection Secrets of all users whose passwords are known.
 pub fn user_connection_secrets(v: &Validated, o: &Observed) -> Vec<Secret> {
     let known = v.users.iter().filter_map(|user| {
         let password = users::to_publish(o, &user.name)?;
-        Some(user_connection_secret(v, &user.name, password))
+        Some(user_connection_secret(v, o, &user.name, password))
     });
     known.collect()
 }
@@ -150,7 +155,12 @@ pub fn unused_user_secrets<'a>(v: &Validated, o: &'a Observed) -> Vec<&'a Secret
     all.filter(|s| !used.contains(&s.name_any())).collect()
 }
 
-fn connection(v: &Validated, name: String, login: Option<(&str, &SecretString)>) -> Secret {
+fn connection(
+    v: &Validated,
+    o: &Observed,
+    name: String,
+    login: Option<(&str, &SecretString)>,
+) -> Secret {
     let engine = match v.engine {
         Engine::Redis => "redis",
         Engine::Valkey => "valkey",
@@ -162,9 +172,15 @@ fn connection(v: &Validated, name: String, login: Option<(&str, &SecretString)>)
         ("host".to_owned(), bytes(host.clone())),
         ("port".to_owned(), bytes(PORT.to_string())),
     ]);
+    if v.tls.is_some()
+        && let Some(ca) = tls::published_ca(o)
+    {
+        data.insert(CA_KEY.to_owned(), ca);
+    }
     if let Some((user, password)) = login {
+        let scheme = if v.tls.is_some() { "rediss" } else { "redis" };
         let uri = format!(
-            "redis://{user}:{}@{host}:{PORT}/0",
+            "{scheme}://{user}:{}@{host}:{PORT}/0",
             percent_encoded(password.expose_secret())
         );
         data.insert("username".to_owned(), bytes(user));

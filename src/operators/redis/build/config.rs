@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use sha2::{Digest, Sha256};
 
 use super::super::directives::{self, DEFAULTS_KEY};
-use super::super::model::{CONFIG_DIR, Observed, PORT, Validated};
-use super::metadata;
+use super::super::model::{CONFIG_DIR, Observed, Validated};
+use super::{metadata, tls};
 
 /// The ConfigMap with `redis.conf` of one revision.
 pub fn start_config_map(v: &Validated) -> ConfigMap {
@@ -47,8 +47,10 @@ pub fn config_map(v: &Validated, o: &Observed) -> ConfigMap {
 }
 
 fn redis_conf(v: &Validated) -> String {
-    let mut text = format!(
-        "port {PORT}\nbind * -::*\nprotected-mode no\ndir /data\naclfile {CONFIG_DIR}/users.acl\ninclude {CONFIG_DIR}/replication.conf\n\
+    let mut text = lines(&tls::listening(v.tls.as_ref()));
+    let _ = write!(
+        text,
+        "bind * -::*\nprotected-mode no\ndir /data\naclfile {CONFIG_DIR}/users.acl\ninclude {CONFIG_DIR}/replication.conf\n\
          repl-diskless-sync yes\nrepl-diskless-sync-delay 0\nrepl-ping-replica-period 2\nshutdown-timeout 10\n"
     );
     if v.gated() {

@@ -7,6 +7,7 @@ pub mod patch;
 mod statefulset;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};

@@ -20,7 +20,7 @@ use super::super::model::{
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
-use super::{config, identity, metadata};
+use super::{config, identity, metadata, tls};
 use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
@@ -244,42 +244,52 @@ fn container(v: &Validated) -> Container {
             ..tcp()
         }),
         liveness_probe: Some(Probe {
-            exec: Some(ExecAction {
-                command: Some(vec![
-                    cli.into(),
-                    "-p".into(),
-                    PORT.to_string(),
-                    "ping".into(),
-                ]),
-            }),
             period_seconds: Some(30),
             timeout_seconds: Some(10),
             failure_threshold: Some(6),
-            ..Probe::default()
+            ..liveness(v, cli)
         }),
         lifecycle: v.gated().then(|| Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 exec: Some(ExecAction {
-                    command: Some(vec!["sh".into(), "-c".into(), hand_over_hook(cli)]),
+                    command: Some(vec!["sh".into(), "-c".into(), hand_over_hook(v, cli)]),
                 }),
                 ..LifecycleHandler::default()
             }),
             ..Lifecycle::default()
         }),
-        volume_mounts: Some(vec![
-            VolumeMount {
-                name: DATA_VOLUME.into(),
-                mount_path: "/data".into(),
-                ..VolumeMount::default()
-            },
-            VolumeMount {
-                name: "config".into(),
-                mount_path: CONFIG_DIR.into(),
-                read_only: Some(true),
-                ..VolumeMount::default()
-            },
-        ]),
+        volume_mounts: Some(mounts(v)),
         ..Container::default()
+    }
+}
+
+fn mounts(v: &Validated) -> Vec<VolumeMount> {
+    let data = VolumeMount {
+        name: DATA_VOLUME.into(),
+        mount_path: "/data".into(),
+        ..VolumeMount::default()
+    };
+    let config = VolumeMount {
+        name: "config".into(),
+        mount_path: CONFIG_DIR.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let certificate = v.tls.as_ref().map(|_| tls::mount());
+    [data, config].into_iter().chain(certificate).collect()
+}
+
+/// Any answer will do. Over TLS a connection is enough: a certificate that has expired must not end servers.
+fn liveness(v: &Validated, cli: &str) -> Probe {
+    if v.tls.is_some() {
+        return tcp();
+    }
+    let command = [cli, "-p", &PORT.to_string(), "ping"];
+    Probe {
+        exec: Some(ExecAction {
+            command: Some(command.map(str::to_owned).to_vec()),
+        }),
+        ..Probe::default()
     }
 }
 
@@ -295,10 +305,11 @@ fn tcp() -> Probe {
 }
 
 /// A primary that is being stopped waits until it has handed over, or has no replica that could take over; at most 15 s.
-fn hand_over_hook(cli: &str) -> String {
+fn hand_over_hook(v: &Validated, cli: &str) -> String {
+    let tls = tls::client_flags(v.tls.as_ref());
     format!(
         "export REDISCLI_AUTH=\"$(cat {CONFIG_DIR}/probe-password)\"; n=0; while [ $n -lt 75 ]; do \
-         i=$({cli} -p {PORT} --user {PROBE_USER} info replication) || exit 0; \
+         i=$({cli}{tls} -p {PORT} --user {PROBE_USER} info replication) || exit 0; \
          case $i in *role:slave*|*connected_slaves:0*) exit 0;; esac; n=$((n+1)); sleep 0.2; done"
     )
 }
@@ -349,6 +360,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         }),
         ..Volume::default()
     }];
+    volumes.extend(v.tls.as_ref().map(tls::volume));
     if v.storage.is_none() {
         volumes.push(Volume {
             name: DATA_VOLUME.into(),

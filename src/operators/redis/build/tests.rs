@@ -82,6 +82,7 @@ fn base() -> Value {
         "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
         "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
         "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
+        "tls": {"secretName": "certificate", "clientAuth": "Off"},
         "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
     })
 }

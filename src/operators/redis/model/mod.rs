@@ -1,5 +1,6 @@
 //! What the stages share: plain types without effects.
 
+mod hold;
 mod observed;
 mod plan;
 mod users;
@@ -13,10 +14,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use secrecy::SecretString;
 
-use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services};
+use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services, Tls};
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
-pub use observed::{Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync};
+pub use hold::Hold;
+pub use observed::{
+    Certificate, Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync,
+};
 pub use plan::{Findings, Plan, Step};
 pub use users::{Account, Told, UserEntry};
 pub use window::Window;
@@ -29,6 +33,10 @@ pub const CONTAINER: &str = "redis";
 pub const DATA_VOLUME: &str = "data";
 /// Folder with the configuration in the container.
 pub const CONFIG_DIR: &str = "/etc/hera";
+/// Key of the CA's certificates, in the Secret of the user and in the connection Secret.
+pub const CA_KEY: &str = "ca.crt";
+/// Folder with the certificate in the container.
+pub const TLS_DIR: &str = "/etc/hera-tls";
 /// Readiness gate of a pod in mode Replication: Hera sets it when the instance is the primary or in sync with it.
 pub const READINESS_GATE: &str = "redis.hera.dev/in-sync";
 /// Label with the name of the `Redis` that an object belongs to.
@@ -78,6 +86,8 @@ pub struct Validated {
     pub users: Vec<ValidUser>,
     /// Users that are to get another generated password, each with the text that asks for it.
     pub rotations: BTreeMap<String, String>,
+    /// Encryption.
+    pub tls: Option<Tls>,
     /// `min-replicas-to-write`.
     pub min_replicas_to_write: i32,
     /// Silence after which a primary counts as dead.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -41,10 +42,25 @@ pub struct Observed {
     pub update_revision: Option<String>,
     /// The passwords of the users of clients, by name of the user.
     pub accounts: BTreeMap<String, Account>,
+    /// The certificate that the servers should serve.
+    pub certificate: Option<Certificate>,
+    /// Why it could not be read or used; servers go on with what they have.
+    pub certificate_problem: Option<Problem>,
     /// This database may restart pods now.
     pub may_roll: bool,
     /// The StatefulSet was changed, and its controller has not said yet which pods that makes outdated.
     pub settling: bool,
+}
+
+/// A certificate as far as it is public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Serial number in lower-case hex.
+    pub serial: String,
+    /// Until when it is valid.
+    pub not_after: Timestamp,
+    /// The CA's certificates, PEM.
+    pub ca: String,
 }
 
 /// A reason with its message and the object that it is about.
@@ -133,6 +149,8 @@ pub struct Instance {
     pub users: BTreeMap<String, Option<AclUser>>,
     /// What the server was told of users since it started, and its answers.
     pub told: BTreeMap<String, Told>,
+    /// It serves the certificate of the Secret; `None` when it was not asked.
+    pub serves_certificate: Option<bool>,
     /// Directives that this server refused: `(name, value)` and the server's words.
     pub refused: BTreeMap<(String, String), String>,
 }

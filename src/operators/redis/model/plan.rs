@@ -57,6 +57,11 @@ pub enum Step {
         /// Names of the users.
         users: Vec<String>,
     },
+    /// Make a server read its certificate again.
+    ReloadCertificate {
+        /// Pod.
+        pod: String,
+    },
     /// Let a claim go with the `Redis`, or stay.
     OwnClaim {
         /// Claim.
@@ -140,6 +145,8 @@ pub struct Findings {
     pub config: Option<Problem>,
     /// What is wrong with the users of clients.
     pub users: Vec<Problem>,
+    /// What is wrong with the certificate.
+    pub tls: Option<Problem>,
     /// What is wrong with the storage.
     pub storage: Option<Problem>,
     /// What is wrong with pods.
@@ -171,6 +178,9 @@ impl std::fmt::Display for Step {
             }
             Self::RemoveUsers { pod, users } => {
                 write!(f, "remove the users {} from Pod/{pod}", users.join(", "))
+            }
+            Self::ReloadCertificate { pod } => {
+                write!(f, "make Pod/{pod} read its certificate again")
             }
             Self::OwnClaim { claim, owned: true } => write!(
                 f,

@@ -10,6 +10,7 @@ mod roll;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod users;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     plan.findings.pods = pods::problems(v, o);
     config::plan(v, o, &mut plan);
     users::plan(v, o, &mut plan);
+    tls::plan(v, o, now, &mut plan);
     storage::plan(v, o, &mut plan);
     if let Some(primary) = verdict.primary {
         replication::plan(v, o, primary, verdict.settled, now, &mut plan);

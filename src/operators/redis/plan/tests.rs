@@ -7,13 +7,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::super::api::{Election, ElectionKind, Mode, Redis, RedisSpec, RedisStatus};
 use super::super::model::{
-    Info, Instance, Observed, PORT, Plan, PodState, Role, Server, Step, Validated,
+    Info, Instance, Observed, PORT, Plan, PodState, Problem, Role, Server, Step, Validated,
 };
 use super::super::reasons;
 use super::super::validate::validate;
 use super::plan;
 use crate::engines::redis::{FailoverState, ReplicaLink};
 
+mod certificates;
 mod elections;
 mod permissions;
 mod properties;

@@ -99,6 +99,8 @@ fn data() -> Vec<(&'static str, Value)> {
 /// When things happen, and whom clients reach.
 fn service() -> Vec<(&'static str, Value)> {
     vec![
+        ("tls.secretName", json!({"tls": {"secretName": "other"}})),
+        ("tls.clientAuth", json!({"tls": {"clientAuth": "Required"}})),
         (
             "availability.minReplicasToWrite",
             json!({"availability": {"minReplicasToWrite": 2}}),
