@@ -84,6 +84,26 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
             json!({"mode": "Standalone", "replicas": 2}),
             "spec.replicas",
         ),
+        (json!({"mode": "Cluster", "replicas": 3}), "spec.replicas"),
+        (json!({"mode": "Cluster", "shards": 2}), "spec.shards"),
+        (
+            json!({"mode": "Cluster", "tls": {"secretName": "s"}}),
+            "spec.tls",
+        ),
+        (json!({"shards": 3}), "spec.shards"),
+        (
+            json!({"mode": "Cluster", "replicasPerShard": 6}),
+            "spec.replicasPerShard",
+        ),
+        (json!({"replicasPerShard": 1}), "spec.replicasPerShard"),
+        (
+            json!({"mode": "Cluster", "availability": {"minReplicasToWrite": 2}}),
+            "spec.availability.minReplicasToWrite",
+        ),
+        (
+            json!({"config": {"cluster-announce-ip": "10.0.0.1"}}),
+            "spec.config",
+        ),
         (json!({"version": "latest"}), "spec.version"),
         (json!({"version": "8"}), "spec.version"),
         (json!({"image": ""}), "spec.image"),
@@ -359,6 +379,7 @@ async fn what_cannot_change_is_refused_with_its_field() {
             "spec.storage",
         ),
         (small, json!({"storage": null}), "spec.storage"),
+        (json!({}), json!({"mode": "Cluster"}), "spec.mode"),
     ]
     .into_iter()
     .enumerate()

@@ -110,15 +110,14 @@ async fn items(
         config_map,
         start_config_map,
         services,
-        disruption_budget,
-        statefulset,
+        disruption_budgets,
+        statefulsets,
     } = wanted;
     let mut items = vec![
         item::<Secret>(client, ns, server_secret, fresh).await,
         item::<Secret>(client, ns, connection_secret, fresh).await,
         item::<ConfigMap>(client, ns, config_map, fresh).await,
         item::<ConfigMap>(client, ns, start_config_map, fresh).await,
-        item::<StatefulSet>(client, ns, statefulset, fresh).await,
     ];
     for secret in user_connection_secrets {
         items.push(item::<Secret>(client, ns, secret, fresh).await);
@@ -126,7 +125,10 @@ async fn items(
     for service in services {
         items.push(item::<Service>(client, ns, service, fresh).await);
     }
-    if let Some(budget) = disruption_budget {
+    for set in statefulsets {
+        items.push(item::<StatefulSet>(client, ns, set, fresh).await);
+    }
+    for budget in disruption_budgets {
         items.push(item::<PodDisruptionBudget>(client, ns, budget, fresh).await);
     }
     for slice in slices {

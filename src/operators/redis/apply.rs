@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
 
 use super::build::{self, Resources, SERVICE_NAME_LABEL};
@@ -27,8 +28,8 @@ impl Operator {
             config_map,
             start_config_map,
             services,
-            disruption_budget,
-            statefulset,
+            disruption_budgets,
+            statefulsets,
         } = &build::build(v, o, credentials)?;
         let live = &o.objects;
         let mut first = vec![
@@ -48,24 +49,33 @@ impl Operator {
         for s in services {
             first.push(Item::new(s, same(s, &live.services))?);
         }
-        if let Some(budget) = disruption_budget {
-            first.push(Item::new(budget, live.disruption_budget.as_ref())?);
+        let budgets: Vec<&PodDisruptionBudget> = live
+            .disruption_budget
+            .iter()
+            .chain(&o.cluster.budgets)
+            .collect();
+        for budget in disruption_budgets {
+            let observed = budgets
+                .iter()
+                .find(|l| l.metadata.name == budget.metadata.name);
+            first.push(Item::new(budget, observed.copied())?);
         }
-        let summary = apply::apply_groups(
-            &self.ctx.client,
-            FIELD_MANAGER,
-            vec![
-                first,
-                vec![Item::new(statefulset, live.statefulset.as_ref())?],
-            ],
-        )
-        .await?;
+        let mut sets = Vec::new();
+        for set in statefulsets {
+            let observed = live.statefulset.iter().chain(o.cluster.sets.values());
+            let mut observed = observed.filter(|l| l.metadata.name == set.metadata.name);
+            sets.push(Item::new(set, observed.next())?);
+        }
+        let summary =
+            apply::apply_groups(&self.ctx.client, FIELD_MANAGER, vec![first, sets]).await?;
         let changed = summary
             .applied
             .iter()
             .any(|(kind, _)| kind == "StatefulSet");
-        self.clean(v, o, services, disruption_budget.is_some())
-            .await?;
+        for orphan in delete::orphans(disruption_budgets, budgets) {
+            delete::delete(&self.ctx.client, orphan, &v.owner, &Options::default()).await?;
+        }
+        self.clean(v, o, services).await?;
         self.clean_start_configs(v, o, start_config_map).await?;
         Ok(changed)
     }
@@ -99,14 +109,10 @@ impl Operator {
         v: &Validated,
         o: &Observed,
         services: &[Service],
-        budget_wanted: bool,
     ) -> Result<(), k8s::Error> {
         let (live, client, options) = (&o.objects, &self.ctx.client, Options::default());
         for orphan in delete::orphans(services, &live.services) {
             delete::delete(client, orphan, &v.owner, &options).await?;
-        }
-        if let Some(budget) = live.disruption_budget.as_ref().filter(|_| !budget_wanted) {
-            delete::delete(client, budget, &v.owner, &options).await?;
         }
         for unused in build::unused_user_secrets(v, o) {
             delete::delete(client, unused, &v.owner, &options).await?;

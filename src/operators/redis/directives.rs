@@ -47,7 +47,7 @@ pub fn own(v: &Validated) -> BTreeMap<String, String> {
         ),
         ("maxmemory-policy".to_owned(), v.memory_policy.to_owned()),
     ]);
-    if v.mode == Mode::Replication {
+    if v.mode != Mode::Standalone {
         own.insert(MIN_REPLICAS.to_owned(), v.min_replicas_to_write.to_string());
         own.insert(
             "min-replicas-max-lag".to_owned(),

@@ -1,25 +1,29 @@
 //! Reads everything that a decision needs, once, in parallel. A server that does not answer is data, not an error.
 
+mod claims;
+mod cluster;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use secrecy::SecretString;
 
+use self::claims::claim;
 use super::accounts::Referenced;
-use super::api::Redis;
+use super::api::{Mode, Redis};
 use super::build::OPERATOR_USER;
 use super::certificates::Material;
 use super::model::{
-    CONFIG_HASH_ANNOTATION, CONTAINER, Claim, Credentials, DATA_VOLUME, Instance, NAME_LABEL,
-    Objects, Observed, PORT, PodState, Problem, READINESS_GATE,
+    CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, Instance, NAME_LABEL, Objects, Observed, PORT,
+    PodState, Problem, READINESS_GATE,
 };
 use super::users::{self, DEFAULT};
 use super::{Operator, directives};
@@ -61,11 +65,18 @@ impl Operator {
         observed.update_revision = statefulset.and_then(update_revision);
         observed.settling = statefulset.is_some() && observed.update_revision.is_none();
         observed.instances = self.pods(redis, &observed, now);
+        let clustered = redis.spec.mode == Mode::Cluster;
+        if clustered {
+            self.shards(redis, &mut observed, now);
+        }
         let certificate = self.certificate(redis, &mut observed).await;
         let reachable = redis.spec.tls.is_none() || certificate.is_some();
         if let Some(credentials) = credentials.filter(|_| reachable) {
             self.ask_servers(redis, &mut observed, credentials, certificate.as_deref())
                 .await;
+            if clustered {
+                self.ask_nodes(&mut observed).await;
+            }
         }
         self.storage_class(redis, &mut observed).await;
         observed
@@ -442,48 +453,4 @@ fn pod_state(pod: &Pod, scheduled: Option<&PodCondition>) -> PodState {
         waiting.reason.unwrap_or_default(),
         waiting.message.unwrap_or_default(),
     )
-}
-
-fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) -> Option<Claim> {
-    let prefix = format!("{DATA_VOLUME}-{name}");
-    let ordinal = i32::try_from(names::ordinal(&prefix, &claim.name_any())?).ok()?;
-    let size = |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
-        quantity
-            .and_then(|q| Amount::parse(&q.0).ok())
-            .map(Amount::bytes)
-            .unwrap_or_default()
-    };
-    let status = claim.status.clone().unwrap_or_default();
-    let spec = claim.spec.clone().unwrap_or_default();
-    let requests = spec.resources.and_then(|r| r.requests);
-    let infeasible = status
-        .allocated_resource_statuses
-        .as_ref()
-        .is_some_and(|s| s.values().any(|v| v.ends_with("Infeasible")));
-    let failed = status.conditions.iter().flatten().find(|c| {
-        c.status == "True" && (c.type_ == "ControllerResizeError" || c.type_ == "NodeResizeError")
-    });
-    Some(Claim {
-        name: claim.name_any(),
-        ordinal,
-        uid: claim.uid().unwrap_or_default(),
-        bound: status.phase.as_deref().is_some_and(|p| p != "Pending")
-            || spec.volume_name.is_some(),
-        class: spec.storage_class_name,
-        requested: size(requests.as_ref().and_then(|r| r.get("storage"))),
-        capacity: size(status.capacity.as_ref().and_then(|c| c.get("storage"))),
-        failed: failed
-            .and_then(|c| c.message.clone())
-            .or_else(|| infeasible.then(|| "the storage cannot provide this size".to_owned())),
-        adopted: claim
-            .meta()
-            .creation_timestamp
-            .as_ref()
-            .zip(redis.meta().creation_timestamp.as_ref())
-            .is_some_and(|(c, r)| c.0 < r.0),
-        owned: claim
-            .owner_references()
-            .iter()
-            .any(|o| Some(&o.uid) == redis.metadata.uid.as_ref()),
-    })
 }

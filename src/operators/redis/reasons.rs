@@ -23,6 +23,14 @@ mod list {
         SecretNotFound = "A Secret with a password does not exist; the user stays as it was.", "Create the Secret that the message names, or correct spec.auth.";
         SecretKeyMissing = "A Secret with a password has no such key, or an empty value; the user stays as it was.", "Add the key that the message names to the Secret.";
         PrimaryServing = "The primary accepts connections.", "Nothing.";
+        ClusterServing = "Every slot has a primary that serves it, and every node sees the same.", "Nothing.";
+        SlotsUncovered = "Slots have no primary that answers.", "Wait; the message says what Hera waits for.";
+        ViewsDiffer = "The nodes do not all see the same primaries yet.", "Wait; look at the network between the pods when it lasts.";
+        QuorumLost = "A majority of the primaries does not answer, and they may come back with their data.", "Look at the pods of the primaries that the message names.";
+        SlotsLost = "Every copy of some slots is gone; the slots start empty.", "Use spec.storage when the data must survive a restart of all pods of a shard; with volumes, set the annotation redis.hera.dev/accept-data-loss: \"true\" to go on without the data.";
+        ForeignCluster = "Two pods own slots and do not know each other, so they are of two clusters; they are not joined.", "Remove the volumes that hold the wrong one of the two.";
+        SlotsBalanced = "Every slot is owned, and the shards have even shares.", "Nothing.";
+        MovingSlots = "Slots are moved between the shards.", "Wait; the message says what Hera waits for.";
         NoPrimary = "There is no primary at the moment.", "Wait; the message says what Hera waits for.";
         PrimaryUnreachable = "The primary does not answer Hera, but its replicas still hear from it, or it is silent for too short a time.", "Check the network between Hera and the pod.";
         PrimaryBusy = "The primary runs a long script and answers BUSY; it is alive and stays the primary.", "End the script with SCRIPT KILL, or wait.";

@@ -198,7 +198,11 @@ impl Operator {
             hold,
             failure: failure.as_ref().or(outcome.refused.as_ref()),
         };
-        let new = status::status(&picture, outcome.election.clone());
+        let new = if v.clustered() {
+            status::cluster::status(&picture)
+        } else {
+            status::status(&picture, outcome.election.clone())
+        };
         let written = self.write(redis, new).await;
         let due = if dry {
             // Nothing is done in time; what changes starts a pass by itself.

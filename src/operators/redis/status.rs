@@ -1,5 +1,7 @@
 //! The status: what users, `kubectl wait` and alerts see. Pure.
 
+pub mod cluster;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
@@ -116,6 +118,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
             _ => Vec::new(),
         },
         phase: None,
+        ..RedisStatus::default()
     };
     let problems = problems(p, ready);
     conditions_of(p, &mut new, serving.is_some(), &problems);
@@ -202,6 +205,7 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(f.risk.clone());
     list.extend(f.primary.clone());
     list.extend(f.tls.clone());
+    list.extend(f.slots.clone());
     list.extend(f.storage.clone());
     list.extend(f.pods.iter().cloned());
     list.extend(f.config.clone());
@@ -210,11 +214,12 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(f.replication.clone());
     let mut seen = std::collections::BTreeSet::new();
     list.retain(|problem| seen.insert((problem.reason, problem.object.clone())));
-    if list.is_empty() && ready < usize::try_from(p.v.replicas).unwrap_or_default() {
+    let wanted = p.v.replicas * p.v.shards.max(1);
+    if list.is_empty() && ready < usize::try_from(wanted).unwrap_or_default() {
         list.push(Problem::of(
             reasons::Creating,
             format!("Redis/{}", p.v.name),
-            format!("{ready} of {} instances serve", p.v.replicas),
+            format!("{ready} of {wanted} instances serve"),
         ));
     }
     // Between two steps of a roll there is a moment in which nothing else is wrong.
@@ -333,7 +338,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         reasons::PrimaryServing,
         "the primary accepts connections",
     );
-    if p.v.gated() {
+    if p.v.gated() || p.v.clustered() {
         let behind = f
             .replication
             .as_ref()
@@ -425,6 +430,8 @@ fn in_progress(reason: &str) -> bool {
         reasons::VolumeExpanding,
         reasons::ReplicasBehind,
         reasons::CertificatePending,
+        reasons::MovingSlots,
+        reasons::ViewsDiffer,
     ]
     .contains(&reason)
 }

@@ -269,6 +269,7 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
     let claim = Claim {
         name: "data-db-0".into(),
         ordinal: 0,
+        shard: 0,
         uid: "claim".into(),
         bound: true,
         class: None,

@@ -33,7 +33,16 @@ pub const RESERVED: &[&str] = &[
     "appenddirname",
     "appendfilename",
     "bind",
+    "cluster-allow-replica-migration",
+    "cluster-announce-bus-port",
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-announce-tls-port",
+    "cluster-config-file",
     "cluster-enabled",
+    "cluster-port",
+    "cluster-replica-no-failover",
+    "cluster-slave-no-failover",
     "daemonize",
     "dbfilename",
     "dir",
@@ -120,6 +129,12 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         version: version(spec),
         mode,
         replicas,
+        shards: if mode == Mode::Cluster {
+            spec.shards.unwrap_or(3)
+        } else {
+            0
+        },
+        shard: None,
         resources: spec.resources.clone().unwrap_or_default(),
         max_memory,
         memory_policy: spec
@@ -205,6 +220,26 @@ fn mode(spec: &RedisSpec, name: &str, observed: &Observed) -> Mode {
 }
 
 fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
+    if spec.mode == Mode::Cluster {
+        if spec.replicas.is_some() {
+            errors.add(
+                "spec.replicas",
+                "must be absent in mode Cluster; use spec.shards and spec.replicasPerShard",
+            );
+        }
+        if spec.tls.is_some() {
+            errors.add("spec.tls", "cannot be used in mode Cluster yet");
+        }
+        return 1 + spec.replicas_per_shard.unwrap_or(1);
+    }
+    for (field, value) in [
+        ("spec.shards", spec.shards),
+        ("spec.replicasPerShard", spec.replicas_per_shard),
+    ] {
+        if value.is_some() {
+            errors.add(field, "only in mode Cluster");
+        }
+    }
     let standalone = spec.mode == Mode::Standalone;
     let replicas = spec.replicas.unwrap_or(if standalone { 1 } else { 3 });
     if standalone && replicas != 1 {
@@ -262,6 +297,8 @@ fn ranges(spec: &RedisSpec, errors: &mut Errors) {
             0,
             19,
         ),
+        ("spec.shards", spec.shards, 3, 64),
+        ("spec.replicasPerShard", spec.replicas_per_shard, 0, 5),
         (
             "spec.availability.unresponsiveAfterSeconds",
             availability.and_then(|a| a.unresponsive_after_seconds),
@@ -367,10 +404,11 @@ fn min_replicas(spec: &RedisSpec, replicas: i32, errors: &mut Errors) -> i32 {
     {
         errors.add(
             "spec.availability.minReplicasToWrite",
-            "must be lower than spec.replicas, otherwise no write is ever accepted",
+            "must be lower than the number of pods with the same data, otherwise no write is ever accepted",
         );
     }
-    wanted.unwrap_or(i32::from(replicas >= 3))
+    let by_default = spec.mode != Mode::Cluster && replicas >= 3;
+    wanted.unwrap_or(i32::from(by_default))
 }
 
 /// A window that cannot be used stays shut: what is not said to be allowed is not done.

@@ -1,5 +1,6 @@
 //! One database after the other, several at a time.
 
+mod cluster;
 mod config;
 mod control;
 mod crash;

@@ -8,6 +8,7 @@ pub mod hera;
 pub mod replacements;
 pub mod scenario;
 pub mod server;
+pub mod sharded;
 pub mod snapshot;
 pub mod wait;
 pub mod witness;

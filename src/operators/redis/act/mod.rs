@@ -1,6 +1,7 @@
 //! Carries the plan out: one step that changes the topology, and the chores. An answer that leaves doubt is not repeated blindly: the next
 //! reconcile observes anew.
 
+mod cluster;
 mod objects;
 mod primary;
 mod users;
@@ -164,7 +165,11 @@ impl Pass<'_> {
             Step::GrowClaim { claim, size } => self.grow_claim(claim, size).await,
             Step::OwnClaim { claim, owned } => self.own_claim(claim, *owned).await,
             Step::DeleteClaim { claim, uid, .. } => self.delete_claim(claim, uid).await,
-            Step::RecreateStatefulSet(_) => self.recreate_statefulset().await,
+            Step::RecreateStatefulSet(_) => {
+                let set = self.o.objects.statefulset.as_ref();
+                self.recreate_statefulset(set).await
+            }
+            Step::Cluster(step) => self.cluster_step(step, outcome).await,
         }
     }
 

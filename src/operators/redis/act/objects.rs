@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
@@ -94,11 +95,22 @@ impl Pass<'_> {
         Ok(())
     }
 
-    pub(super) async fn recreate_statefulset(&self) -> Result<(), Undone> {
+    pub(super) async fn recreate_statefulset(
+        &self,
+        set: Option<&StatefulSet>,
+    ) -> Result<(), Undone> {
+        let options = delete::Options::orphan();
+        self.delete_statefulset(set, &options).await
+    }
+
+    pub(super) async fn delete_statefulset(
+        &self,
+        set: Option<&StatefulSet>,
+        options: &delete::Options,
+    ) -> Result<(), Undone> {
         self.confirm().await?;
-        if let Some(set) = &self.o.objects.statefulset {
-            let options = delete::Options::orphan();
-            delete::delete(&self.op.ctx.client, set, &self.v.owner, &options).await?;
+        if let Some(set) = set {
+            delete::delete(&self.op.ctx.client, set, &self.v.owner, options).await?;
         }
         Ok(())
     }

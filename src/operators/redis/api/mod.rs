@@ -20,7 +20,10 @@ pub use annotations::*;
 pub use auth::{Auth, DefaultUser, SecretKeyRef, User};
 pub use memory::{EvictionPolicy, Memory};
 pub use services::{ServiceTemplate, ServiceType, Services};
-pub use status::{Blocker, Election, ElectionKind, InstanceStatus, RedisStatus, UserStatus};
+pub use status::{
+    Blocker, Election, ElectionKind, InstanceStatus, NodeStatus, RedisStatus, ShardStatus,
+    UserStatus,
+};
 pub use storage::{Retention, Storage};
 pub use tls::{ClientAuth, Tls};
 pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
@@ -38,7 +41,7 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     namespaced,
     status = "RedisStatus",
     derive = "PartialEq",
-    doc = "A Redis or Valkey database: a single server, or a primary with replicas and failover.",
+    doc = "A Redis or Valkey database: a single server, a primary with replicas and failover, or a cluster of shards.",
     scale(
         spec_replicas_path = ".spec.replicas",
         status_replicas_path = ".status.replicas",
@@ -64,11 +67,16 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.mode != 'Standalone' || !has(self.replicas) || self.replicas == 1").message("spec.replicas: must be 1 or absent in mode Standalone; use mode Replication for more pods"),
+    validation = Rule::new("self.mode != 'Cluster' || !has(self.replicas)").message("spec.replicas: must be absent in mode Cluster; use spec.shards and spec.replicasPerShard"),
+    validation = Rule::new("self.mode == 'Cluster' || !has(self.shards)").message("spec.shards: only in mode Cluster"),
+    validation = Rule::new("self.mode == 'Cluster' || !has(self.replicasPerShard)").message("spec.replicasPerShard: only in mode Cluster"),
+    validation = Rule::new("self.mode != 'Cluster' || !has(self.tls)").message("spec.tls: cannot be used in mode Cluster yet"),
+    validation = Rule::new("(self.mode == 'Cluster') == (oldSelf.mode == 'Cluster')").message("spec.mode: cannot be changed to or from Cluster; create another Redis and move the data by replication"),
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage: cannot be added or removed later; create another Redis and move the data"),
     validation = Rule::new("has(self.tls) == has(oldSelf.tls)").message("spec.tls: cannot be added or removed later; create another Redis and move the data by replication"),
     validation = Rule::new("!self.hibernate || has(self.storage)").message("spec.hibernate: needs spec.storage, otherwise the data would be lost"),
-    validation = Rule::new("!has(self.availability) || !has(self.availability.minReplicasToWrite) || self.availability.minReplicasToWrite < (has(self.replicas) ? self.replicas : (self.mode == 'Standalone' ? 1 : 3))").message("spec.availability.minReplicasToWrite: must be lower than spec.replicas, otherwise no write is ever accepted")
+    validation = Rule::new("!has(self.availability) || !has(self.availability.minReplicasToWrite) || self.availability.minReplicasToWrite < (has(self.replicas) ? self.replicas : (self.mode == 'Standalone' ? 1 : (self.mode == 'Cluster' ? 1 + (has(self.replicasPerShard) ? self.replicasPerShard : 1) : 3)))").message("spec.availability.minReplicasToWrite: must be lower than the number of pods with the same data, otherwise no write is ever accepted")
 )]
 pub struct RedisSpec {
     /// The server: Redis or Valkey.
@@ -82,13 +90,22 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Standalone: one server. Replication: a primary and replicas, with failover by Hera.
+    /// Standalone: one server. Replication: a primary and replicas, with failover by Hera. Cluster: shards with a part of the data each,
+    /// which fail over by themselves.
     #[serde(default)]
     pub mode: Mode,
     /// Number of pods with data, the primary included. Default: 3 in mode Replication, 1 in mode Standalone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 20))]
     pub replicas: Option<i32>,
+    /// Number of shards in mode Cluster: primaries that hold a part of the data each. Default: 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 3, max = 64))]
+    pub shards: Option<i32>,
+    /// Number of replicas of each primary in mode Cluster. Default: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5))]
+    pub replicas_per_shard: Option<i32>,
     /// Resources of the server's container. The memory limit is what `memory.maxMemoryPercent` refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
@@ -99,7 +116,7 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))").message("spec.config: a directive has only lower-case letters, digits and '-'"),
-        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-enabled', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'tls-auth-clients', 'tls-ca-cert-dir', 'tls-ca-cert-file', 'tls-cert-file', 'tls-client-cert-file', 'tls-client-key-file', 'tls-cluster', 'tls-key-file', 'tls-port', 'tls-replication', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
+        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-allow-replica-migration', 'cluster-announce-bus-port', 'cluster-announce-ip', 'cluster-announce-port', 'cluster-announce-tls-port', 'cluster-config-file', 'cluster-enabled', 'cluster-port', 'cluster-replica-no-failover', 'cluster-slave-no-failover', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'tls-auth-clients', 'tls-ca-cert-dir', 'tls-ca-cert-file', 'tls-cert-file', 'tls-client-cert-file', 'tls-client-key-file', 'tls-cluster', 'tls-key-file', 'tls-port', 'tls-replication', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
     )]
     #[schemars(extend(
         "maxProperties" = 128,
@@ -150,6 +167,8 @@ pub enum Mode {
     /// A primary and replicas; Hera fails over.
     #[default]
     Replication,
+    /// Shards, each a primary with replicas; the servers fail over by themselves.
+    Cluster,
 }
 
 /// Failover and write safety.

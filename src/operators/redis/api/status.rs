@@ -46,6 +46,20 @@ pub struct RedisStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub users: Vec<UserStatus>,
+    /// In mode Cluster: how many of the 16384 slots a live primary serves, as `16384/16384`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<String>,
+    /// In mode Cluster: the shards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub shards: Vec<ShardStatus>,
+    /// In mode Cluster: which node ran in which pod, as long as the cluster knows the node. It tells which nodes are gone for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
+    pub nodes: Vec<NodeStatus>,
+    /// In mode Cluster: all slots had an owner once, so that slots without one have lost their data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_formed: Option<bool>,
     /// The last decision on who is the primary. It is written before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<Election>,
@@ -98,6 +112,33 @@ pub struct UserStatus {
     /// Name of the Secret that tells clients how to log in as this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_secret: Option<String>,
+}
+
+/// One shard of a cluster.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShardStatus {
+    /// Name of its StatefulSet.
+    pub name: String,
+    /// Name of its primary's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// How many slots it serves.
+    pub slots: i32,
+    /// Instances that serve, of those wanted: `2/2`.
+    pub ready: String,
+}
+
+/// A node of a cluster.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Id of the node, 40 hex digits.
+    pub id: String,
+    /// Name of the pod that it ran in last.
+    pub pod: String,
+    /// UID of that pod.
+    pub uid: String,
 }
 
 /// A decision on who is the primary.

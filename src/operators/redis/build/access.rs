@@ -12,7 +12,7 @@ use super::super::model::{CA_KEY, Credentials, Observed, PORT, UserEntry, Valida
 use super::super::users::{self, DEFAULT, DEFAULT_RULES};
 use super::{metadata, tls};
 use crate::engines::redis::{
-    hera_acl_rules, password_hash, probe_acl_rules, replication_acl_rules,
+    hera_acl_rules, hera_cluster_acl_rules, password_hash, probe_acl_rules, replication_acl_rules,
 };
 
 /// Hera's own user on every server.
@@ -47,15 +47,22 @@ pub fn credentials_secret(v: &Validated, c: &Credentials) -> Secret {
 pub fn server_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
     let own = |name: &str, password: &SecretString, rules: String| {
         let entry = UserEntry {
-            enabled: true,
+            // A node of a cluster without a volume that restarts in place has the address of the primary that it was: its replicas
+            // would copy its emptiness. Nobody logs in there to replicate before Hera has given it its place.
+            enabled: !(name == REPLICATION_USER && v.clustered() && v.storage.is_none()),
             hashes: vec![password_hash(password.expose_secret())],
             rules,
         };
         entry.line(name)
     };
+    let operator_rules = if v.clustered() {
+        hera_cluster_acl_rules()
+    } else {
+        hera_acl_rules()
+    };
     let mut file = [
         default_user(v, o, c).line(DEFAULT),
-        own(OPERATOR_USER, &c.operator, hera_acl_rules()),
+        own(OPERATOR_USER, &c.operator, operator_rules),
         own(REPLICATION_USER, &c.replication, replication_acl_rules()),
         own(PROBE_USER, &c.probe, probe_acl_rules()),
     ]
@@ -186,6 +193,9 @@ fn connection(
         data.insert("username".to_owned(), bytes(user));
         data.insert("password".to_owned(), exposed(password));
         data.insert("uri".to_owned(), bytes(uri));
+    }
+    if v.clustered() {
+        data.insert("mode".to_owned(), bytes("cluster"));
     }
     if v.gated() {
         data.insert(

@@ -56,6 +56,14 @@ fn redis_conf(v: &Validated) -> String {
     if v.gated() {
         text.push_str("replicaof 127.0.0.1 1\n");
     }
+    if v.clustered() {
+        // The plan decides who is whose replica, and which replica takes over is for the servers to vote, however long its link was
+        // down: a shard without a primary is worse than lost writes.
+        text.push_str(
+            "cluster-enabled yes\ncluster-config-file nodes.conf\ncluster-node-timeout 5000\n\
+             cluster-allow-replica-migration no\ncluster-replica-validity-factor 0\n",
+        );
+    }
     // Without a volume a file would only survive a restart of the container, and would then be older than the replicas.
     text.push_str(if v.storage.is_some() {
         "appendonly yes\n"

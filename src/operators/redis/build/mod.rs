@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::GROUP;
 use super::api::Engine;
-use super::model::{Credentials, Observed, Validated};
+use super::model::{Credentials, Observed, SHARD_LABEL, Validated};
 use crate::k8s::labels::Identity;
 
 pub use access::{
@@ -37,8 +37,9 @@ pub struct Resources {
     pub config_map: ConfigMap,
     pub start_config_map: ConfigMap,
     pub services: Vec<Service>,
-    pub disruption_budget: Option<PodDisruptionBudget>,
-    pub statefulset: StatefulSet,
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
+    /// One, or in mode Cluster one for each shard.
+    pub statefulsets: Vec<StatefulSet>,
 }
 
 /// Builds all objects. Fails only when `spec.podTemplate` does not give a pod template.
@@ -47,6 +48,7 @@ pub fn build(
     o: &Observed,
     credentials: &Credentials,
 ) -> Result<Resources, PatchError> {
+    let groups = groups(v, o);
     Ok(Resources {
         server_secret: access::server_secret(v, o, credentials),
         connection_secret: access::connection_secret(v, o, credentials),
@@ -54,9 +56,39 @@ pub fn build(
         config_map: config::config_map(v, o),
         start_config_map: config::start_config_map(v),
         services: network::services(v),
-        disruption_budget: network::disruption_budget(v),
-        statefulset: statefulset::statefulset(v, o)?,
+        disruption_budgets: groups
+            .iter()
+            .filter_map(|(v, _)| network::disruption_budget(v))
+            .collect(),
+        statefulsets: groups
+            .iter()
+            .map(|(v, o)| statefulset::statefulset(v, o))
+            .collect::<Result<_, _>>()?,
     })
+}
+
+/// The groups of pods with the same data: one, or in mode Cluster one for each shard. A shard that is to be removed stays as long as
+/// its StatefulSet is there.
+fn groups(v: &Validated, o: &Observed) -> Vec<(Validated, Observed)> {
+    if !v.clustered() {
+        return vec![(v.clone(), o.clone())];
+    }
+    let extra = o.cluster.sets.keys().copied().filter(|n| *n >= v.shards);
+    (0..v.shards)
+        .chain(extra)
+        .map(|shard| (v.of_shard(shard), o.of_shard(shard)))
+        .collect()
+}
+
+/// Labels that select the pods with the same data.
+fn selector(v: &Validated) -> BTreeMap<String, String> {
+    let mut labels = identity(v).selector();
+    labels.extend(shard_label(v));
+    labels
+}
+
+fn shard_label(v: &Validated) -> Option<(String, String)> {
+    v.shard.map(|n| (SHARD_LABEL.to_owned(), n.to_string()))
 }
 
 /// Labels of everything that belongs to this `Redis`.
@@ -74,10 +106,12 @@ pub fn identity(v: &Validated) -> Identity<'_> {
 }
 
 fn metadata(v: &Validated, name: String) -> ObjectMeta {
+    let mut labels = identity(v).standard();
+    labels.extend(shard_label(v));
     ObjectMeta {
         name: Some(name),
         namespace: Some(v.namespace.clone()),
-        labels: Some(identity(v).standard()),
+        labels: Some(labels),
         owner_references: Some(vec![v.owner.clone()]),
         ..ObjectMeta::default()
     }

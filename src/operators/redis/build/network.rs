@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::api::{ServiceTemplate, ServiceType};
 use super::super::model::{Instance, Observed, PORT, Validated};
-use super::{identity, metadata, non_empty};
+use super::{identity, metadata, non_empty, selector};
 
 /// Label of an endpoint slice with the name of its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -167,11 +167,11 @@ fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) ->
 /// At most one pod at a time may be taken away by choice. A single server has no budget: it would block every drain for ever.
 pub fn disruption_budget(v: &Validated) -> Option<PodDisruptionBudget> {
     (v.replicas > 1 && !v.hibernate).then(|| PodDisruptionBudget {
-        metadata: metadata(v, v.name.clone()),
+        metadata: metadata(v, v.statefulset_name()),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(LabelSelector {
-                match_labels: Some(identity(v).selector()),
+                match_labels: Some(selector(v)),
                 ..LabelSelector::default()
             }),
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),

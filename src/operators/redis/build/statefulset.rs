@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
-    KeyToPath, Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PodReadinessGate, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-    SeccompProfile, SecretProjection, SecurityContext, TCPSocketAction, TopologySpreadConstraint,
-    Volume, VolumeMount, VolumeProjection, VolumeResourceRequirements,
+    Capabilities, ConfigMapProjection, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, ExecAction, KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PodReadinessGate, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection,
+    SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
+    VolumeProjection, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::api::{Engine, RESTARTED_AT_ANNOTATION};
 use super::super::model::{
-    CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_VOLUME, Observed, PORT, READINESS_GATE,
-    ValidStorage, Validated,
+    BUS_PORT, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_VOLUME, Instance, Observed, PORT,
+    READINESS_GATE, ValidStorage, Validated,
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
-use super::{config, identity, metadata, tls};
+use super::{config, identity, metadata, selector, shard_label, tls};
 use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
@@ -43,7 +44,7 @@ pub fn statefulset(v: &Validated, o: &Observed) -> Result<StatefulSet, PatchErro
                 rolling_update: None,
             }),
             selector: LabelSelector {
-                match_labels: Some(identity(v).selector()),
+                match_labels: Some(selector(v)),
                 ..LabelSelector::default()
             },
             template: patch::apply(&template(v), &v.pod_template.0)?,
@@ -57,6 +58,9 @@ pub fn statefulset(v: &Validated, o: &Observed) -> Result<StatefulSet, PatchErro
 fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
     if v.hibernate {
         return 0;
+    }
+    if v.clustered() {
+        return shard_replicas(v, o, live);
     }
     let primary = o
         .status
@@ -88,6 +92,31 @@ fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
     }
     if kept {
         live.unwrap_or(highest).max(v.replicas)
+    } else {
+        v.replicas
+    }
+}
+
+/// In a shard as well the pods stay while one that is to go is the primary.
+fn shard_replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
+    let set = v.statefulset_name();
+    let recorded = o.status.shards.iter().find(|s| s.name == set);
+    let recorded = recorded.and_then(|s| s.primary.as_deref());
+    let owns = |i: &Instance| {
+        let view = o.cluster.views.get(&i.pod);
+        view.is_some_and(|view| {
+            view.nodes
+                .iter()
+                .any(|n| n.is_myself() && !n.slots.is_empty())
+        })
+    };
+    let kept = o
+        .instances
+        .iter()
+        .filter(|i| i.ordinal >= v.replicas && !i.uid.is_empty())
+        .any(|i| owns(i) || recorded == Some(i.pod.as_str()));
+    if kept {
+        live.unwrap_or(v.replicas).max(v.replicas)
     } else {
         v.replicas
     }
@@ -130,7 +159,7 @@ fn claim_template(
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(DATA_VOLUME.into()),
-            labels: Some(identity(v).standard()),
+            labels: Some(metadata(v, String::new()).labels.unwrap_or_default()),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
@@ -155,9 +184,11 @@ fn template(v: &Validated) -> PodTemplateSpec {
     if let Some(at) = &v.restarted_at {
         annotations.insert(RESTARTED_AT_ANNOTATION.to_owned(), at.clone());
     }
+    let mut labels = identity(v).standard();
+    labels.extend(shard_label(v));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(identity(v).standard()),
+            labels: Some(labels),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
@@ -177,7 +208,7 @@ fn template(v: &Validated) -> PodTemplateSpec {
                 }),
                 ..PodSecurityContext::default()
             }),
-            readiness_gates: v.gated().then(|| {
+            readiness_gates: (v.gated() || v.clustered()).then(|| {
                 vec![PodReadinessGate {
                     condition_type: READINESS_GATE.into(),
                 }]
@@ -199,7 +230,7 @@ fn spread(v: &Validated, key: &str) -> TopologySpreadConstraint {
         topology_key: key.into(),
         when_unsatisfiable: "ScheduleAnyway".into(),
         label_selector: Some(LabelSelector {
-            match_labels: Some(identity(v).selector()),
+            match_labels: Some(selector(v)),
             ..LabelSelector::default()
         }),
         ..TopologySpreadConstraint::default()
@@ -214,13 +245,9 @@ fn container(v: &Validated) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(v.image.clone()),
-        command: Some(vec![server.into(), format!("{CONFIG_DIR}/redis.conf")]),
-        ports: Some(vec![ContainerPort {
-            name: Some("redis".into()),
-            container_port: i32::from(PORT),
-            protocol: Some("TCP".into()),
-            ..ContainerPort::default()
-        }]),
+        command: Some(command(v, server)),
+        env: v.clustered().then(|| vec![pod_ip()]),
+        ports: Some(ports(v)),
         resources: Some(v.resources.clone()),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
@@ -249,7 +276,7 @@ fn container(v: &Validated) -> Container {
             failure_threshold: Some(6),
             ..liveness(v, cli)
         }),
-        lifecycle: v.gated().then(|| Lifecycle {
+        lifecycle: (v.gated() || v.clustered()).then(|| Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 exec: Some(ExecAction {
                     command: Some(vec!["sh".into(), "-c".into(), hand_over_hook(v, cli)]),
@@ -291,6 +318,55 @@ fn liveness(v: &Validated, cli: &str) -> Probe {
         }),
         ..Probe::default()
     }
+}
+
+/// A node of a cluster announces its address, which it would learn only when it meets another. Without a volume its identity ends with
+/// its process, as its data does: it would come back as the empty primary of its slots otherwise, or with the snapshot that it got when
+/// it was a replica, and its replicas would follow it.
+fn command(v: &Validated, server: &str) -> Vec<String> {
+    let config = format!("{CONFIG_DIR}/redis.conf");
+    if !v.clustered() {
+        return vec![server.into(), config];
+    }
+    let announce = ["--cluster-announce-ip".to_owned(), "$(POD_IP)".to_owned()];
+    if v.storage.is_some() {
+        return [vec![server.into(), config], announce.into()].concat();
+    }
+    let script = "rm -rf /data/* && exec \"$0\" \"$@\"";
+    let shell = vec![
+        "sh".into(),
+        "-c".into(),
+        script.into(),
+        server.into(),
+        config,
+    ];
+    [shell, announce.into()].concat()
+}
+
+fn pod_ip() -> EnvVar {
+    EnvVar {
+        name: "POD_IP".into(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "status.podIP".into(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn ports(v: &Validated) -> Vec<ContainerPort> {
+    let port = |name: &str, port: u16| ContainerPort {
+        name: Some(name.into()),
+        container_port: i32::from(port),
+        protocol: Some("TCP".into()),
+        ..ContainerPort::default()
+    };
+    let mut ports = vec![port("redis", PORT)];
+    ports.extend(v.clustered().then(|| port("bus", BUS_PORT)));
+    ports
 }
 
 fn tcp() -> Probe {

@@ -60,7 +60,7 @@ fn built(spec: &Value) -> String {
     );
     json!({
         "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
-        "configMaps": [r.config_map, r.start_config_map], "services": r.services, "budget": r.disruption_budget, "set": r.statefulset,
+        "configMaps": [r.config_map, r.start_config_map], "services": r.services, "budgets": r.disruption_budgets, "sets": r.statefulsets,
         "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
     })
     .to_string()
@@ -142,7 +142,10 @@ fn the_pod_template_is_what_it_was() {
     let spec = json!({"mode": "Replication", "replicas": 3, "version": "8.0", "resources": {"limits": {"memory": "1Gi"}}, "config": {"databases": "4", "timeout": "30"}});
     let v = validate(&redis(&spec), &Observed::default()).unwrap();
     let r = build(&v, &Observed::default(), &credentials()).unwrap();
-    insta::assert_yaml_snapshot!("pod_template", r.statefulset.spec.unwrap().template);
+    insta::assert_yaml_snapshot!(
+        "pod_template",
+        r.statefulsets[0].spec.as_ref().unwrap().template
+    );
     insta::assert_snapshot!("redis_conf", r.start_config_map.data.unwrap()["redis.conf"]);
 }
 
@@ -152,7 +155,8 @@ fn only_a_directive_that_needs_a_restart_changes_the_pod_template() {
         let v = validate(&redis(&json!({"config": config})), &Observed::default()).unwrap();
         build(&v, &Observed::default(), &credentials())
             .unwrap()
-            .statefulset
+            .statefulsets
+            .remove(0)
             .spec
             .unwrap()
             .template
@@ -196,7 +200,7 @@ fn a_directive_that_needs_a_restart_stands_in_a_file_of_its_own_revision() {
     let files = |config: Value| {
         let v = validate(&redis(&json!({"config": config})), &Observed::default()).unwrap();
         let r = build(&v, &Observed::default(), &credentials()).unwrap();
-        let mounted = json!(r.statefulset.spec.unwrap().template).to_string();
+        let mounted = json!(r.statefulsets[0].spec.as_ref().unwrap().template).to_string();
         let name = r.start_config_map.metadata.name.unwrap();
         assert!(mounted.contains(&name), "{name} is mounted");
         (name, r.start_config_map.data.unwrap()["redis.conf"].clone())
@@ -217,8 +221,8 @@ fn no_password_stands_in_clear_text_outside_of_secrets() {
         r.config_map,
         r.start_config_map,
         r.services,
-        r.statefulset,
-        r.disruption_budget
+        r.statefulsets,
+        r.disruption_budgets
     ])
     .to_string();
     assert!(!open.contains("battery"));

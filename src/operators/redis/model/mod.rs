@@ -1,8 +1,10 @@
 //! What the stages share: plain types without effects.
 
+mod cluster;
 mod hold;
 mod observed;
 mod plan;
+mod topology;
 mod users;
 mod window;
 
@@ -17,16 +19,20 @@ use secrecy::SecretString;
 use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services, Tls};
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
+pub use cluster::{Cluster, ClusterStep, NodeView, SLOTS, SlotMigrationWay, SlotSet, Takeover};
 pub use hold::Hold;
 pub use observed::{
     Certificate, Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync,
 };
 pub use plan::{Findings, Plan, Step};
+pub use topology::{Member, Topology};
 pub use users::{Account, Told, UserEntry};
 pub use window::Window;
 
 /// Port that every server listens on.
 pub const PORT: u16 = 6379;
+/// Port of the cluster bus: that of the server plus 10000.
+pub const BUS_PORT: u16 = PORT + 10_000;
 /// Name of the server's container.
 pub const CONTAINER: &str = "redis";
 /// Name of the claim template, and so the prefix of every claim's name.
@@ -41,6 +47,8 @@ pub const TLS_DIR: &str = "/etc/hera-tls";
 pub const READINESS_GATE: &str = "redis.hera.dev/in-sync";
 /// Label with the name of the `Redis` that an object belongs to.
 pub const NAME_LABEL: &str = "redis.hera.dev/name";
+/// Label of what belongs to one shard, with the shard's number.
+pub const SHARD_LABEL: &str = "redis.hera.dev/shard";
 /// Annotation of a pod with the hash of the configuration that needs a restart.
 pub const CONFIG_HASH_ANNOTATION: &str = "redis.hera.dev/config-hash";
 /// Longest lag, in seconds, of a replica that still counts as good; also `min-replicas-max-lag`. Lower than the time after which a
@@ -66,8 +74,12 @@ pub struct Validated {
     pub version: Option<String>,
     /// Mode.
     pub mode: Mode,
-    /// Number of pods.
+    /// Number of pods with the same data: of all of them, in mode Cluster of each shard.
     pub replicas: i32,
+    /// Number of shards; 0 outside mode Cluster.
+    pub shards: i32,
+    /// Set in a view of one shard.
+    pub shard: Option<i32>,
     /// Resources of the container.
     pub resources: ResourceRequirements,
     /// `maxmemory` in bytes; `None` without a memory limit.
@@ -158,15 +170,26 @@ pub struct ValidUpdate {
 impl Validated {
     /// Name of the StatefulSet; pods are `NAME-0`, `NAME-1`, ...
     pub fn statefulset_name(&self) -> String {
-        self.name.clone()
+        match self.shard {
+            Some(shard) => format!("{}-s{shard}", self.name),
+            None => self.name.clone(),
+        }
+    }
+    /// The same database as one of its shards sees it: with the StatefulSet, pods and claims of that shard.
+    #[must_use]
+    pub fn of_shard(&self, shard: i32) -> Self {
+        Self {
+            shard: Some(shard),
+            ..self.clone()
+        }
     }
     /// Name of the pod with this ordinal.
     pub fn pod_name(&self, ordinal: i32) -> String {
-        format!("{}-{ordinal}", self.name)
+        format!("{}-{ordinal}", self.statefulset_name())
     }
     /// Name of the claim of the pod with this ordinal.
     pub fn claim_name(&self, ordinal: i32) -> String {
-        format!("{DATA_VOLUME}-{}-{ordinal}", self.name)
+        format!("{DATA_VOLUME}-{}-{ordinal}", self.statefulset_name())
     }
     /// Name of the Service that leads to the primary.
     pub fn primary_service(&self) -> String {
@@ -216,6 +239,10 @@ impl Validated {
     /// A server of this database starts as a replica of nobody and gets its role from Hera.
     pub fn gated(&self) -> bool {
         self.mode == Mode::Replication
+    }
+    /// The servers are nodes of a cluster.
+    pub fn clustered(&self) -> bool {
+        self.mode == Mode::Cluster
     }
 }
 

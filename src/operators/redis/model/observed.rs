@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::{Account, PORT, Told};
+use super::{Account, Cluster, PORT, Told};
 use crate::engines::redis::{AclUser, Info, Role};
 use crate::operators::redis::api::RedisStatus;
 
@@ -28,6 +28,8 @@ pub struct Observed {
     pub objects: Objects,
     /// The instances, by ordinal.
     pub instances: Vec<Instance>,
+    /// In mode Cluster: the StatefulSets of the shards, and what the nodes know of each other.
+    pub cluster: Cluster,
     /// The claims, by ordinal.
     pub claims: Vec<Claim>,
     /// Name of the storage class of the spec, when it was looked up and does not exist.
@@ -113,6 +115,8 @@ pub struct Instance {
     pub pod: String,
     /// Ordinal of the pod.
     pub ordinal: i32,
+    /// Number of its shard; 0 outside mode Cluster.
+    pub shard: i32,
     /// UID of the pod; empty when there is no pod.
     pub uid: String,
     /// Address of the pod.
@@ -196,6 +200,8 @@ pub struct Claim {
     pub name: String,
     /// Ordinal of its pod.
     pub ordinal: i32,
+    /// Number of its shard; 0 outside mode Cluster.
+    pub shard: i32,
     /// UID.
     pub uid: String,
     /// It is bound to a volume.
@@ -212,6 +218,18 @@ pub struct Claim {
     pub adopted: bool,
     /// It has an owner reference to the `Redis`, so that it goes when that goes.
     pub owned: bool,
+}
+
+impl Observed {
+    /// What was observed of one shard, as if it were a database of its own.
+    #[must_use]
+    pub fn of_shard(&self, shard: i32) -> Self {
+        let mut o = self.clone();
+        o.instances.retain(|i| i.shard == shard);
+        o.claims.retain(|c| c.shard == shard);
+        o.objects.statefulset = self.cluster.sets.get(&shard).cloned();
+        o
+    }
 }
 
 impl Instance {

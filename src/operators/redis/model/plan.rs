@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::Problem;
+use super::{ClusterStep, Problem};
 use crate::operators::redis::api::{Election, UserStatus};
 
 /// One thing to do.
@@ -105,6 +105,8 @@ pub enum Step {
     },
     /// Delete the StatefulSet but not its pods, so that it is made anew with other claim templates.
     RecreateStatefulSet(String),
+    /// A step on the nodes of a cluster.
+    Cluster(ClusterStep),
 }
 
 /// What is to be done now, and how things stand.
@@ -149,6 +151,8 @@ pub struct Findings {
     pub tls: Option<Problem>,
     /// What is wrong with the storage.
     pub storage: Option<Problem>,
+    /// What is wrong with the distribution of slots.
+    pub slots: Option<Problem>,
     /// What is wrong with pods.
     pub pods: Vec<Problem>,
 }
@@ -203,6 +207,7 @@ impl std::fmt::Display for Step {
             Self::RecreateStatefulSet(why) => {
                 write!(f, "make the StatefulSet anew around its pods: {why}")
             }
+            Self::Cluster(step) => step.fmt(f),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What to do next: a pure, total function of the spec, what was observed, and the time.
 
+mod cluster;
 mod config;
 mod election;
 mod hibernation;
@@ -23,6 +24,9 @@ pub use election::HAND_OVER_TIMEOUT;
 
 /// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
 pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
+    if v.clustered() {
+        return cluster::plan(v, o, now);
+    }
     if v.hibernate {
         let mut plan = Plan::default();
         hibernation::plan(v, o, &mut plan);

@@ -16,6 +16,14 @@ fn data() -> Vec<(&'static str, Value)> {
         ("mode", json!({"mode": "Standalone", "replicas": 1})),
         ("replicas", json!({"replicas": 5})),
         (
+            "shards",
+            json!({"mode": "Cluster", "replicas": null, "tls": null, "shards": 4}),
+        ),
+        (
+            "replicasPerShard",
+            json!({"mode": "Cluster", "replicas": null, "tls": null, "replicasPerShard": 2}),
+        ),
+        (
             "resources.limits",
             json!({"resources": {"limits": {"memory": "2Gi"}}}),
         ),

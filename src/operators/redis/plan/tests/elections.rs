@@ -536,6 +536,7 @@ pub(super) fn claim(ordinal: i32, adopted: bool) -> super::super::super::model::
     super::super::super::model::Claim {
         name: format!("data-db-{ordinal}"),
         ordinal,
+        shard: 0,
         uid: format!("claim-{ordinal}"),
         bound: true,
         class: None,
