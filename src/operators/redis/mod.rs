@@ -13,6 +13,7 @@ pub mod error;
 pub mod instances;
 pub mod metrics;
 pub mod model;
+pub mod news;
 pub mod observe;
 pub mod plan;
 pub mod rbac;

@@ -19,7 +19,7 @@ use super::model::{Credentials, Hold, Observed, Plan, Problem};
 use super::observe::Passwords;
 use super::status::{self, Picture};
 use super::validate::validate;
-use super::{FIELD_MANAGER, NAME, Operator, plan, reasons, users};
+use super::{FIELD_MANAGER, NAME, Operator, news, plan, reasons, users};
 use crate::k8s::apply;
 use crate::k8s::events::EventType;
 use crate::k8s::{self, conditions};
@@ -304,10 +304,10 @@ impl Operator {
             .map(|s| s.conditions.as_slice())
             .unwrap_or_default();
         let transitions = conditions::transitions(old, &new.conditions);
-        let news = transitions.iter().filter(|t| status::is_news(t));
+        let news = transitions.iter().filter(|t| news::is_news(t));
         let events = news.map(|t| {
             (
-                status::is_bad(t.condition),
+                news::is_bad(t.condition),
                 t.condition.reason.clone(),
                 t.condition.message.clone(),
             )

@@ -3,17 +3,17 @@
 pub mod cluster;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
 use super::build::identity;
 use super::model::{
-    Findings, Hold, Instance, Observed, PORT, Plan, Problem, Server, Validated, was_in_sync,
+    Findings, Hold, Instance, Observed, PORT, Plan, Problem, Server, Step, Validated, was_in_sync,
 };
 use super::reasons;
 use crate::engines::redis::{Engine as Program, Role};
-use crate::k8s::conditions::{self, ConditionStatus, Transition};
+use crate::k8s::conditions;
 
 /// The summary: all that the spec asks for is there and serves.
 pub const READY: &str = "Ready";
@@ -48,31 +48,6 @@ pub struct Picture<'a> {
     pub hold: Option<Hold>,
     /// What kept the objects from being applied.
     pub failure: Option<&'a Problem>,
-}
-
-/// It is bad that this condition is as it is.
-pub fn is_bad(condition: &Condition) -> bool {
-    match condition.type_.as_str() {
-        DATA_LOSS_RISK => condition.status == "True",
-        PROGRESSING | PAUSED => false,
-        _ => condition.status == "False",
-    }
-}
-
-/// Whether it is told by an event. That all is as it should be from the start is no news, nor is what a change in progress brings with
-/// it: the steps have events of their own.
-pub fn is_news(transition: &Transition<'_>) -> bool {
-    let Transition {
-        condition, from, ..
-    } = transition;
-    if condition.type_ == PROGRESSING {
-        return false;
-    }
-    if is_bad(condition) {
-        *from == ConditionStatus::True || !in_progress(&condition.reason)
-    } else {
-        *from != ConditionStatus::Unknown
-    }
 }
 
 /// The whole status. `election`: a decision that was taken or carried out in this pass.
@@ -232,6 +207,16 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
             format!("to be restarted: {}", next.pod),
         ));
     }
+    // Kubernetes calls the pod Ready, and leads clients to it, only after this.
+    if list.is_empty()
+        && let Some(pod) = p.plan.chores.iter().find_map(opens_gate)
+    {
+        list.push(Problem::of(
+            reasons::PodStarting,
+            format!("Pod/{pod}"),
+            format!("{pod} is not Ready yet"),
+        ));
+    }
     if list.is_empty() && p.o.settling {
         list.push(Problem::of(
             reasons::Applying,
@@ -252,6 +237,13 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
         ));
     }
     list
+}
+
+fn opens_gate(step: &Step) -> Option<&str> {
+    match step {
+        Step::Gate { pod, ready: true } => Some(pod),
+        _ => None,
+    }
 }
 
 fn blocker(problem: &Problem, old: &RedisStatus, now: Timestamp) -> Blocker {
@@ -416,7 +408,7 @@ fn applied(
     );
 }
 
-fn in_progress(reason: &str) -> bool {
+pub(super) fn in_progress(reason: &str) -> bool {
     [
         reasons::Creating,
         reasons::Applying,

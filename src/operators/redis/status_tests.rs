@@ -306,34 +306,6 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
     );
 }
 
-#[test]
-fn only_what_users_should_look_at_becomes_an_event() {
-    use crate::k8s::conditions::ConditionStatus::{False, True, Unknown};
-    let cases = [
-        (READY, Unknown, False, reasons::Creating, false),
-        (READY, Unknown, False, reasons::ImagePullFailed, true),
-        (READY, False, False, reasons::ReplicasBehind, false),
-        (READY, False, False, reasons::ImagePullFailed, true),
-        (READY, True, False, reasons::ReplicasBehind, true),
-        (READY, False, True, reasons::AllInstancesReady, true),
-        (PAUSED, Unknown, False, reasons::NotPaused, false),
-        (PAUSED, True, False, reasons::NotPaused, true),
-        (DATA_LOSS_RISK, Unknown, False, reasons::NoRisk, false),
-        (DATA_LOSS_RISK, False, True, reasons::EmptyPrimary, true),
-        (PROGRESSING, False, True, reasons::RollingUpdate, false),
-    ];
-    for (type_, from, to, reason, news) in cases {
-        let mut one = vec![];
-        conditions::set(&mut one, type_, to, reason, "", Some(1), now());
-        let transition = Transition {
-            condition: &one[0],
-            from,
-            to,
-        };
-        assert_eq!(is_news(&transition), news, "{type_} {reason} {from:?}");
-    }
-}
-
 /// What happens while changes are stopped is told, and nothing looks ready that is not.
 #[test]
 fn a_database_that_is_paused_tells_its_state() {
@@ -359,4 +331,27 @@ fn a_database_that_is_paused_tells_its_state() {
     assert!(!conditions::is_true(&told.conditions, READY));
     assert!(!conditions::is_true(&told.conditions, PRIMARY_AVAILABLE));
     assert!(told.plan.is_empty(), "only plan-only shows the plan");
+}
+
+/// Between the instance being in sync and its pod being Ready there is a moment in which nothing else is wrong.
+#[test]
+fn it_is_not_ready_before_the_gate_of_a_pod_is_open() {
+    let (_, v) = database(Mode::Replication);
+    let mut o = serving(&v);
+    let ready = |o: &Observed| {
+        let plan = plan(&v, o, now());
+        let picture = Picture {
+            v: &v,
+            o,
+            plan: &plan,
+            now: now(),
+            hold: None,
+            failure: None,
+        };
+        conditions::is_true(&status(&picture, None).conditions, READY)
+    };
+    assert!(ready(&o));
+    o.instances[0].gate = Some(false);
+    o.instances[0].pod_ready = false;
+    assert!(!ready(&o));
 }

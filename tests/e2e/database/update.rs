@@ -42,7 +42,11 @@ async fn a_change_waits_for_what_the_user_allows() {
     db.annotate("redis.hera.dev/approve-update", Some(revision))
         .await;
     until("the primary is restarted", LONG, || async {
-        ensure(db.uids().await[&old] != before[&old], || "not yet".into())
+        let now = db.uids().await;
+        ensure(
+            now.get(&old).is_some_and(|uid| *uid != before[&old]),
+            || "not yet".into(),
+        )
     })
     .await;
     db.ready().await;

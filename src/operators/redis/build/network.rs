@@ -11,6 +11,7 @@ use super::super::api::{ServiceTemplate, ServiceType};
 use super::super::model::{Instance, Observed, PORT, Validated};
 use super::{identity, metadata, non_empty, selector};
 
+const SKIP_MIRROR_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
 /// Label of an endpoint slice with the name of its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
@@ -61,6 +62,9 @@ fn client_service(v: &Validated, name: String, template: Option<&ServiceTemplate
     let mut meta = metadata(v, name);
     let mut labels = template.labels;
     labels.extend(meta.labels.take().unwrap_or_default());
+    // Kubernetes copies the label to the Endpoints that it keeps for a Service with a selector. Without it, it would make a slice of
+    // them when the selector goes, and lead clients to where the Service led before.
+    labels.insert(SKIP_MIRROR_LABEL.into(), "true".into());
     meta.labels = Some(labels);
     meta.annotations = non_empty(template.annotations);
     let type_ = match template.type_.unwrap_or_default() {

@@ -21,6 +21,10 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         return;
     }
     plan.rolling = true;
+    // Which pods are outdated is known of the template before this one only.
+    if o.settling {
+        return plan.again(Duration::from_secs(1));
+    }
     let names: Vec<&str> = outdated.iter().map(|i| i.pod.as_str()).collect();
     let mut progress = |reason, message: String| {
         plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message));

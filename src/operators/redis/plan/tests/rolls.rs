@@ -31,6 +31,16 @@ fn replicas_go_first_one_by_one_and_the_primary_last_after_a_hand_over() {
     );
 }
 
+/// A spec that was set back: until the StatefulSet controller has seen it, pods are outdated only for the template before.
+#[test]
+fn nothing_is_restarted_for_a_template_that_is_replaced_already() {
+    let (v, mut o) = outdated(3);
+    o.settling = true;
+    let p = run(&v, &o);
+    assert_eq!(p.step, None);
+    assert!(p.requeue.is_some());
+}
+
 #[test]
 fn the_next_pod_waits_until_all_are_ready_and_in_sync() {
     type Break = fn(&mut Observed);
