@@ -107,7 +107,8 @@ fn may_follow(t: &Topology<'_>, m: &Member<'_>, primary: &Member<'_>) -> bool {
     let Some(id) = m.me.primary.as_deref() else {
         return false;
     };
-    if primary.slots.is_empty() {
+    // In a new shard that has no slots yet there is no data either: its replicas follow whoever takes the place of a lost primary.
+    if primary.slots.is_empty() && !m.is_empty() {
         return false;
     }
     match (t.by_id(id), t.absent.get(id)) {

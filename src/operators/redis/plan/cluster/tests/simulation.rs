@@ -382,10 +382,17 @@ impl Simulation {
 
     /// Goes on until there is nothing to do, and returns what was done.
     pub fn settle(&mut self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        while let Some(step) = self.pass() {
-            if !matches!(step, Step::Gate { .. }) {
-                steps.push(step);
+        let (mut steps, mut waits) = (Vec::new(), 0);
+        loop {
+            let before = self.o.status.clone();
+            match self.pass() {
+                Some(Step::Gate { .. }) => {}
+                Some(step) => steps.push(step),
+                // A status that changed is an event, and starts another pass.
+                None if self.o.status != before => {}
+                // So does the wait for a server that is on its way.
+                None if self.plan().requeue.is_some() && waits < 20 => waits += 1,
+                None => break,
             }
             assert!(
                 steps.len() < 400,
