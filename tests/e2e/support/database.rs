@@ -207,6 +207,15 @@ impl Database {
         .await
     }
 
+    /// Waits until this pod is the primary, whoever was before.
+    pub async fn primary_becomes(&self, pod: &str) {
+        until("the wanted primary", SOON, || async {
+            let primary = self.status().await.primary.unwrap_or_default();
+            ensure(primary == pod, || format!("the primary is {primary:?}"))
+        })
+        .await;
+    }
+
     /// Its pods by name.
     pub async fn pods(&self) -> BTreeMap<String, Pod> {
         let list = self.list::<Pod>().await;
