@@ -25,6 +25,8 @@ if [[ ${HERA_TEST_LONG:-} == 1 ]]; then
   ignored=(--include-ignored)
   export PROPTEST_CASES=${PROPTEST_CASES:-20000}
 fi
+# Compiling all libraries once more, optimized, takes longer than the tests gain by it. `make test-long` runs the program of a release.
+[[ ${HERA_TEST_LONG:-} == 1 ]] || export HERA_IMAGE_PROFILE=${HERA_IMAGE_PROFILE:-dev}
 passed=0 failed=0 ours='' selftest='' finished=''
 
 say() { printf '\n=== [%4ds] %s\n' "$SECONDS" "$*"; }
