@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     apiserver::eventually,
     auth::bad_auth,
+    bootstrap::bad_bootstrap,
     fixtures::{live, start},
 };
 
@@ -215,6 +216,12 @@ pub fn full_spec() -> Value {
             ]
         },
         "availability": {"minReplicasToWrite": 2, "unresponsiveAfterSeconds": 20},
+        "bootstrap": {
+            "external": {
+                "host": "old.shop.svc", "port": 6380, "username": "copy", "passwordSecretRef": {"name": "s", "key": "k"}, "tls": false
+            },
+            "cutOver": true
+        },
         "hibernate": true,
         "services": {
             "primary": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}},
@@ -273,6 +280,7 @@ async fn no_field_of_a_status_is_lost() {
             "decidedAt": time, "completed": true
         },
         "users": [{"name": "app", "applied": true, "connectionSecret": "r-connection-app"}],
+        "bootstrap": {"source": "old:6379", "pod": "r-0", "state": "Completed", "completedAt": time},
         "replicationId": "x",
         "conditions": [{
             "type": "Ready", "status": "True", "reason": "AllReady", "message": "m", "observedGeneration": 1,
@@ -306,6 +314,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
     for (spec, field) in bad_specs()
         .into_iter()
         .chain(bad_auth())
+        .chain(bad_bootstrap())
         .chain(unknown_words())
     {
         let refusal = refusal(&client, &ns, &object("r", &spec)).await;
@@ -337,7 +346,11 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
 #[test]
 fn validate_refuses_the_same_specs_and_names_the_field() {
     let mut wrong = vec![];
-    for (spec, field) in bad_specs().into_iter().chain(bad_auth()) {
+    for (spec, field) in bad_specs()
+        .into_iter()
+        .chain(bad_auth())
+        .chain(bad_bootstrap())
+    {
         let mut redis: Redis = serde_json::from_value(object("r", &spec)).expect("it parses");
         redis.metadata.uid = Some("1".to_owned());
         match validate(&redis, &Observed::default()) {
@@ -380,6 +393,11 @@ async fn what_cannot_change_is_refused_with_its_field() {
         ),
         (small, json!({"storage": null}), "spec.storage"),
         (json!({}), json!({"mode": "Cluster"}), "spec.mode"),
+        (
+            json!({}),
+            json!({"bootstrap": {"external": {"host": "old"}}}),
+            "spec.bootstrap",
+        ),
     ]
     .into_iter()
     .enumerate()

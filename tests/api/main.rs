@@ -9,6 +9,7 @@ mod process;
 
 mod apply;
 mod auth;
+mod bootstrap;
 mod crds;
 mod delete;
 mod events;

@@ -11,6 +11,7 @@
 mod access;
 mod cluster;
 mod configuration;
+mod copying;
 mod failures;
 mod monitoring;
 mod replication;
@@ -50,6 +51,10 @@ on_every_server! {
     crate::cluster::nodes_that_all_moved_meet_again => nodes_that_all_moved_meet_again,
     crate::configuration::directives_are_read_and_set => directives_are_read_and_set,
     crate::configuration::a_refused_directive_is_named => a_refused_directive_is_named,
+    crate::copying::a_copy_has_all_that_was_acknowledged_and_its_own_users => a_copy_has_all_that_was_acknowledged_and_its_own_users,
+    crate::copying::writes_go_on_when_the_copy_is_behind => writes_go_on_when_the_copy_is_behind,
+    crate::copying::without_the_right_to_pause_writes_have_to_stand_still => without_the_right_to_pause_writes_have_to_stand_still,
+    crate::copying::servers_without_a_password_and_with_one_are_entered => servers_without_a_password_and_with_one_are_entered,
     crate::failures::a_killed_server_refuses_and_a_stopped_one_is_silent => a_killed_server_refuses_and_a_stopped_one_is_silent,
     crate::failures::a_server_that_runs_a_script_lives => a_server_that_runs_a_script_lives,
     crate::failures::a_server_that_loads_lives => a_server_that_loads_lives,

@@ -148,6 +148,12 @@ impl Client {
         Info::parse(&text).map_err(|error| Failure::Protocol(error.to_string()))
     }
 
+    /// `INFO` without arguments, which also servers before 7.0 understand, and which tells whether the server is a node of a cluster.
+    pub async fn info_of_any_version(&self) -> Result<Info, Failure> {
+        let text: String = self.call(&redis::cmd("INFO")).await?;
+        Info::parse(&text).map_err(|error| Failure::Protocol(error.to_string()))
+    }
+
     /// `PING` and the text of `INFO` with all sections (`full`) or only `replication`, in one round trip.
     ///
     /// The first result is that of `PING`. Fails as a whole when the connection does.
@@ -354,10 +360,13 @@ async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     credentials: &Credentials,
 ) -> Result<(), Failure> {
+    let (user, password) = (&credentials.username, credentials.password.expose_secret());
     let mut login = redis::cmd("AUTH");
-    login
-        .arg(&credentials.username)
-        .arg(credentials.password.expose_secret());
+    match (user.as_str(), password) {
+        ("", "") => return Ok(()),
+        ("", password) => login.arg(password),
+        (user, password) => login.arg(user).arg(password),
+    };
     // A failed write is told by the read that follows, after what the server may have said before.
     let written = async {
         stream.write_all(&login.get_packed_command()).await?;

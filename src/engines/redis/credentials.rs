@@ -7,7 +7,8 @@ use super::tls::Tls;
 /// Who logs in, and whether over TLS. The password is never printed.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Name of the ACL user.
+    /// Name of the ACL user. Empty: the user `default`, in the way that servers without users understand, too; and with an empty
+    /// password no login at all.
     pub username: String,
     /// Its password in clear text.
     pub password: SecretString,

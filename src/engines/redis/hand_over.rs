@@ -79,7 +79,8 @@ impl Client {
     }
 }
 
-fn follows(replica: &Info, primary: &Info) -> bool {
+/// The replica has the history of this primary, and nothing but the newest part of it may be missing.
+pub(super) fn follows(replica: &Info, primary: &Info) -> bool {
     replica.role == Role::Replica
         && replica.link_up
         && !replica.sync_in_progress

@@ -113,6 +113,8 @@ pub struct Info {
     pub last_io_seconds: Option<u64>,
     /// Of a replica: whether a full synchronization runs. Its data set is not usable then.
     pub sync_in_progress: bool,
+    /// Of a replica in a full synchronization: the bytes that came so far.
+    pub sync_read_bytes: u64,
     /// `slave_priority` of a replica: 0 asks not to be promoted. 100 is the default, also shown for a primary.
     pub priority: u32,
     /// The replicas that are connected, sorted by address. A replica can have some, too.
@@ -145,6 +147,9 @@ pub struct Info {
     pub sync_partial_ok: u64,
     /// Partial synchronizations that were asked for and not possible.
     pub sync_partial_err: u64,
+
+    /// Whether the server is a node of a cluster. Told only by [`super::Client::info_of_any_version`].
+    pub cluster_enabled: bool,
 
     /// Keys in all databases.
     pub keys: u64,
@@ -180,6 +185,7 @@ impl Info {
         info.read_replication(&fields)?;
         info.read_persistence(&fields)?;
         info.read_stats(&fields)?;
+        info.cluster_enabled = fields.flag("cluster_enabled");
         info.keys = fields.keys()?;
         info.used_memory = fields.number("used_memory")?.unwrap_or_default();
         info.maxmemory = fields.number("maxmemory")?.unwrap_or_default();
@@ -252,6 +258,9 @@ impl Info {
         self.link_down_seconds = fields.non_negative("master_link_down_since_seconds")?;
         self.last_io_seconds = fields.non_negative("master_last_io_seconds_ago")?;
         self.sync_in_progress = fields.flag("master_sync_in_progress");
+        self.sync_read_bytes = fields
+            .non_negative("master_sync_read_bytes")?
+            .unwrap_or_default();
         self.priority = fields.number("slave_priority")?.unwrap_or(100);
         self.replicas = fields.replicas()?;
         self.good_replicas = fields.number("min_slaves_good_slaves")?;

@@ -10,6 +10,7 @@
 //! | `failure` | why a call failed, and whether the server lives all the same |
 //! | `tls` | how to speak TLS, and which certificate a server serves |
 //! | `client` | the commands that Hera sends |
+//! | `cut_over` | the end of copying a server: its writes are paused until the copy has all of them |
 //! | `hand_over` | a planned change of the primary with the shortest pause of writes |
 //! | `info` | the reply of `INFO` as a typed value |
 //! | `acl` | the ACL users that Hera creates and what they may do |
@@ -31,6 +32,7 @@ mod client;
 mod cluster;
 mod cluster_nodes;
 mod credentials;
+mod cut_over;
 mod failure;
 mod hand_over;
 mod info;
@@ -53,6 +55,7 @@ pub use client::Client;
 pub use cluster::ClusterFailover;
 pub use cluster_nodes::{ClusterInfo, ClusterNode, ClusterShard, NodeHealth, ShardNode};
 pub use credentials::Credentials;
+pub use cut_over::CutOver;
 pub use failure::Failure;
 pub use info::{Engine, FailoverState, Info, InfoError, ReplicaLink, Role};
 pub use monitor::{Change, Monitor, Target};

@@ -2,6 +2,7 @@
 
 mod claims;
 mod cluster;
+mod source;
 
 use std::collections::HashSet;
 use std::time::Duration;

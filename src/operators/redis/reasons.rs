@@ -17,6 +17,13 @@ mod list {
     reasons! {
         AllInstancesReady = "Every instance serves and is in sync.", "Nothing.";
         Creating = "The database is being created.", "Wait.";
+        BootstrapCopying = "The first copy of the external server is under way.", "Wait; the message says how far it is.";
+        BootstrapFollowing = "The copy follows the external server; writes are refused until the cut-over.", "Set spec.bootstrap.cutOver to true when the clients are ready to move.";
+        BootstrapCuttingOver = "The database takes over from the external server.", "Wait; the message says what for.";
+        BootstrapCompleted = "The database took over from the external server, and never replicates from it again.", "Stop the external server; spec.bootstrap can be removed.";
+        BootstrapSourceUnavailable = "The external server does not answer, or refuses the login; what was copied is kept.", "Correct spec.bootstrap.external; when the server is gone for good, remove spec.bootstrap to serve what was copied.";
+        BootstrapSourceUnusable = "The external server is not a primary, or is a node of a cluster.", "Name a primary in spec.bootstrap.external.host; docs/migration.md tells how the data of a cluster is moved.";
+        BootstrapNotEmpty = "An instance holds data already; it is not overwritten by that of the external server.", "Remove spec.bootstrap to serve the data that is there, or give the Redis volumes that are empty.";
         InvalidSpec = "The spec has a value that cannot be used; it is left out until it is corrected, and the database goes on.", "Correct the field that the message names.";
         NameConflict = "An object with a name that Hera needs exists and belongs to something else; it is not touched.", "Delete or rename that object, or choose another name for the Redis.";
         ApiError = "The Kubernetes API refused or did not answer a call.", "Look at the message; Hera tries again with growing pauses.";

@@ -10,7 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use secrecy::SecretString;
 
-use super::accounts::generated;
+use super::accounts::{Referenced, generated};
 use super::act::Outcome;
 use super::api::{Redis, RedisStatus};
 use super::build;
@@ -149,7 +149,8 @@ impl Operator {
             .observe(redis, credentials.as_ref(), problem, now)
             .await;
         if let Some(credentials) = &credentials {
-            observed.accounts = self.accounts(redis, credentials, &referenced, dry).await;
+            self.read_logins(redis, &mut observed, credentials, &referenced, dry)
+                .await;
         }
         let v = match validate(redis, &observed) {
             Ok(v) => v,
@@ -201,7 +202,8 @@ impl Operator {
         let new = if v.clustered() {
             status::cluster::status(&picture)
         } else {
-            status::status(&picture, outcome.election.clone())
+            let new = status::status(&picture, outcome.election.clone());
+            status::bootstrap::added(&picture, new, outcome.bootstrap.clone())
         };
         let written = self.write(redis, new).await;
         let due = if dry {
@@ -220,6 +222,19 @@ impl Operator {
             applied?;
         }
         Ok(due)
+    }
+
+    /// The passwords of the users, and how things stand with an external server.
+    async fn read_logins(
+        &self,
+        redis: &Redis,
+        o: &mut Observed,
+        credentials: &Credentials,
+        referenced: &Referenced,
+        dry: bool,
+    ) {
+        o.accounts = self.accounts(redis, credentials, referenced, dry).await;
+        self.look_at_source(redis, o, credentials, referenced).await;
     }
 
     fn requeue(&self, plan: &Plan, outcome: &Outcome) -> Duration {

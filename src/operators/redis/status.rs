@@ -1,5 +1,6 @@
 //! The status: what users, `kubectl wait` and alerts see. Pure.
 
+pub mod bootstrap;
 pub mod cluster;
 
 use jiff::Timestamp;
@@ -86,6 +87,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
         instances,
         users: plan.users.clone(),
         election: election.or_else(|| old.election.clone()),
+        bootstrap: old.bootstrap.clone(),
         conditions: old.conditions.clone(),
         blockers: Vec::new(),
         plan: match p.hold {
@@ -140,6 +142,9 @@ fn still_in_sync(i: &Instance, primary: Option<&Instance>, o: &Observed) -> bool
     }
 }
 
+/// What is said of an instance of which nothing else is wrong.
+const NOT_IN_SYNC: &str = "not in sync with the primary";
+
 fn instance(i: &Instance, primary: Option<&Instance>, o: &Observed, plan: &Plan) -> InstanceStatus {
     let role = match i.info().map(|info| info.role) {
         Some(Role::Primary) => "Primary",
@@ -158,7 +163,7 @@ fn instance(i: &Instance, primary: Option<&Instance>, o: &Observed, plan: &Plan)
     let message = if ready {
         None
     } else {
-        named.or_else(|| i.info().map(|_| "not in sync with the primary".to_owned()))
+        named.or_else(|| i.info().map(|_| NOT_IN_SYNC.to_owned()))
     };
     InstanceStatus {
         pod: i.pod.clone(),
@@ -424,6 +429,9 @@ pub(super) fn in_progress(reason: &str) -> bool {
         reasons::CertificatePending,
         reasons::MovingSlots,
         reasons::ViewsDiffer,
+        reasons::BootstrapCopying,
+        reasons::BootstrapFollowing,
+        reasons::BootstrapCuttingOver,
     ]
     .contains(&reason)
 }

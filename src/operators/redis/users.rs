@@ -34,15 +34,17 @@ const RECORDED_REMOVED: usize = 64;
 /// Users that Hera made, and the hashes of passwords that it gave them.
 pub type Record = BTreeMap<String, Vec<String>>;
 
-/// Everything that `spec.auth` reads from Secrets of other people.
+/// Every password that the spec reads from Secrets of other people.
 pub fn references(redis: &Redis) -> impl Iterator<Item = &SecretKeyRef> {
     let auth = redis.spec.auth.iter();
+    let source = redis.spec.bootstrap.iter();
     auth.flat_map(|a| {
         a.password_secret_ref
             .iter()
             .chain(&a.password_secret_refs)
             .chain(a.users.iter().flat_map(|u| &u.password_secret_refs))
     })
+    .chain(source.flat_map(|b| &b.external.password_secret_ref))
 }
 
 /// A Secret of the database `redis` with this name belongs to one of its users.

@@ -1,5 +1,6 @@
 //! From the spec to a [`Validated`]: the rules of the CRD once more, and those that need more than one object.
 
+mod bootstrap;
 mod users;
 
 use std::time::Duration;
@@ -108,6 +109,8 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     let max_memory = max_memory(spec, &mut errors);
     let update = update(redis, &mut errors);
     let auth = users::auth(redis, &mut errors);
+    let namespace = redis.metadata.namespace.clone().unwrap_or_default();
+    let bootstrap = bootstrap::bootstrap(spec, &namespace, &mut errors);
     let owner = owner::controller_reference(redis).map_err(|e| {
         vec![FieldError {
             field: "metadata".into(),
@@ -121,7 +124,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     let mode = mode(spec, &name, observed);
     Ok(Validated {
         name,
-        namespace: redis.metadata.namespace.clone().unwrap_or_default(),
+        namespace,
         owner,
         generation: redis.metadata.generation.unwrap_or_default(),
         engine: spec.engine,
@@ -145,6 +148,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
             .directive(),
         config: spec.config.clone(),
         storage,
+        bootstrap,
         password_refs: auth.default_refs,
         default_user_enabled: auth.default_enabled,
         users: auth.users,
@@ -212,7 +216,8 @@ fn mode(spec: &RedisSpec, name: &str, observed: &Observed) -> Mode {
         .primary
         .as_deref()
         .is_some_and(|primary| names::ordinal(name, primary) != Some(0));
-    if spec.mode == Mode::Standalone && (others || elsewhere) {
+    let standalone = spec.mode == Mode::Standalone;
+    if standalone && (others || elsewhere || bootstrap::needs_gate(spec, observed)) {
         Mode::Replication
     } else {
         spec.mode

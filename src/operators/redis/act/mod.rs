@@ -1,6 +1,7 @@
 //! Carries the plan out: one step that changes the topology, and the chores. An answer that leaves doubt is not repeated blindly: the next
 //! reconcile observes anew.
 
+mod bootstrap;
 mod cluster;
 mod objects;
 mod primary;
@@ -9,9 +10,9 @@ mod users;
 use futures::future::join_all;
 use kube::{Api, ResourceExt};
 
-use super::api::{Election, ElectionKind, Redis};
+use super::api::{BootstrapStatus, Election, ElectionKind, Redis};
 use super::build::{self, Published};
-use super::model::{Instance, Observed, PORT, Plan, Problem, Step, Validated};
+use super::model::{BootstrapStep, Instance, Observed, PORT, Plan, Problem, Step, Validated};
 use super::{FIELD_MANAGER, Operator, reasons};
 use crate::engines::redis::{self as engine, Address, Failure};
 use crate::k8s::{self, apply};
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub refused: Option<Problem>,
     /// The decision to be written to the status: a new one, or one that was carried out.
     pub election: Option<Election>,
+    /// What is to be written to the status of copying an external server.
+    pub bootstrap: Option<BootstrapStatus>,
     /// Events: whether it is a warning, reason, words.
     pub events: Vec<(bool, String, String)>,
 }
@@ -64,7 +67,10 @@ impl Operator {
     pub(super) async fn act(&self, v: &Validated, o: &Observed, plan: &Plan) -> Outcome {
         let pass = Pass { op: self, v, o };
         let mut outcome = Outcome::default();
-        let publishes_itself = matches!(plan.step, Some(Step::Promote(_) | Step::Complete(_)));
+        let publishes_itself = matches!(
+            plan.step,
+            Some(Step::Promote(_) | Step::Complete(_) | Step::Bootstrap(BootstrapStep::CutOver(_)))
+        );
         if let Some(step) = &plan.step {
             pass.carry_out(step, &mut outcome).await;
         }
@@ -170,6 +176,7 @@ impl Pass<'_> {
                 self.recreate_statefulset(set).await
             }
             Step::Cluster(step) => self.cluster_step(step, outcome).await,
+            Step::Bootstrap(step) => self.bootstrap(step, outcome).await,
         }
     }
 

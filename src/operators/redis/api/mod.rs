@@ -2,6 +2,7 @@
 
 mod annotations;
 mod auth;
+mod bootstrap;
 mod memory;
 mod services;
 mod status;
@@ -18,11 +19,12 @@ use serde::{Deserialize, Serialize};
 
 pub use annotations::*;
 pub use auth::{Auth, DefaultUser, SecretKeyRef, User};
+pub use bootstrap::{Bootstrap, External};
 pub use memory::{EvictionPolicy, Memory};
 pub use services::{ServiceTemplate, ServiceType, Services};
 pub use status::{
-    Blocker, Election, ElectionKind, InstanceStatus, NodeStatus, RedisStatus, ShardStatus,
-    UserStatus,
+    Blocker, BootstrapState, BootstrapStatus, Election, ElectionKind, InstanceStatus, NodeStatus,
+    RedisStatus, ShardStatus, UserStatus,
 };
 pub use storage::{Retention, Storage};
 pub use tls::{ClientAuth, Tls};
@@ -75,6 +77,9 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage: cannot be added or removed later; create another Redis and move the data"),
     validation = Rule::new("has(self.tls) == has(oldSelf.tls)").message("spec.tls: cannot be added or removed later; create another Redis and move the data by replication"),
+    validation = Rule::new("has(oldSelf.bootstrap) || !has(self.bootstrap)").message("spec.bootstrap: can only be given when the Redis is created; create another Redis"),
+    validation = Rule::new("!has(self.bootstrap) || self.mode in ['Standalone', 'Replication']").message("spec.bootstrap: only in modes Standalone and Replication"),
+    validation = Rule::new("!has(self.bootstrap) || !self.bootstrap.external.tls || has(self.tls)").message("spec.bootstrap.external.tls: needs spec.tls, whose ca.crt says which certificates are trusted"),
     validation = Rule::new("!self.hibernate || has(self.storage)").message("spec.hibernate: needs spec.storage, otherwise the data would be lost"),
     validation = Rule::new("!has(self.availability) || !has(self.availability.minReplicasToWrite) || self.availability.minReplicasToWrite < (has(self.replicas) ? self.replicas : (self.mode == 'Standalone' ? 1 : (self.mode == 'Cluster' ? 1 + (has(self.replicasPerShard) ? self.replicasPerShard : 1) : 3)))").message("spec.availability.minReplicasToWrite: must be lower than the number of pods with the same data, otherwise no write is ever accepted")
 )]
@@ -126,6 +131,9 @@ pub struct RedisSpec {
     /// Volume of each pod. Absent: no volume, the data lives in memory and on the replicas only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// Where the first data comes from. Absent: the database starts empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// Users of clients and their passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,

@@ -63,6 +63,9 @@ pub struct RedisStatus {
     /// The last decision on who is the primary. It is written before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<Election>,
+    /// With `spec.bootstrap`: how far it is. It stays when `spec.bootstrap` is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<BootstrapStatus>,
     /// Replication id of the data set that the primary serves: the proof of lineage for the next failover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_id: Option<String>,
@@ -139,6 +142,31 @@ pub struct NodeStatus {
     pub pod: String,
     /// UID of that pod.
     pub uid: String,
+}
+
+/// How far the copy of an external server is.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BootstrapStatus {
+    /// `host:port` of the external server.
+    pub source: String,
+    /// Pod that replicates from it; the other pods replicate from that one.
+    pub pod: String,
+    /// Completed: this database took over, and never replicates from the external server again.
+    pub state: BootstrapState,
+    /// When it took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Time>,
+}
+
+/// How far the copy of an external server is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum BootstrapState {
+    /// It is copied; nothing was ever written here.
+    #[default]
+    Replicating,
+    /// This database took over.
+    Completed,
 }
 
 /// A decision on who is the primary.

@@ -57,6 +57,7 @@ fn built(spec: &Value) -> String {
         v.users.clone(),
         v.storage.as_ref().map(|s| (s.when_deleted, s.when_scaled)),
         v.update.clone(),
+        v.bootstrap.clone(),
     );
     json!({
         "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
@@ -83,6 +84,7 @@ fn base() -> Value {
         "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
         "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
         "tls": {"secretName": "certificate", "clientAuth": "Off"},
+        "bootstrap": {"external": {"host": "old", "passwordSecretRef": {"name": "s", "key": "k"}}},
         "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
     })
 }

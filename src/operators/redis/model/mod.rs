@@ -1,5 +1,6 @@
 //! What the stages share: plain types without effects.
 
+mod bootstrap;
 mod cluster;
 mod hold;
 mod observed;
@@ -19,6 +20,9 @@ use secrecy::SecretString;
 use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services, Tls};
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
+pub use bootstrap::{
+    ANNOUNCED_TO_SOURCE, BootstrapStep, PrimaryLogin, Source, ValidBootstrap, source_address,
+};
 pub use cluster::{Cluster, ClusterStep, NodeView, SLOTS, SlotMigrationWay, SlotSet, Takeover};
 pub use hold::Hold;
 pub use observed::{
@@ -90,6 +94,8 @@ pub struct Validated {
     pub config: BTreeMap<String, String>,
     /// Volumes.
     pub storage: Option<ValidStorage>,
+    /// Where the first data comes from.
+    pub bootstrap: Option<ValidBootstrap>,
     /// Where the passwords of the user `default` are read from; none: generated.
     pub password_refs: Vec<SecretKeyRef>,
     /// Clients may log in as the user `default`.

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::{Account, Cluster, PORT, Told};
+use super::{Account, Cluster, PORT, PrimaryLogin, Source, Told};
 use crate::engines::redis::{AclUser, Info, Role};
 use crate::operators::redis::api::RedisStatus;
 
@@ -30,6 +30,8 @@ pub struct Observed {
     pub instances: Vec<Instance>,
     /// In mode Cluster: the StatefulSets of the shards, and what the nodes know of each other.
     pub cluster: Cluster,
+    /// The server that the first data comes from, while it is copied.
+    pub source: Option<Source>,
     /// The claims, by ordinal.
     pub claims: Vec<Claim>,
     /// Name of the storage class of the spec, when it was looked up and does not exist.
@@ -153,6 +155,8 @@ pub struct Instance {
     pub users: BTreeMap<String, Option<AclUser>>,
     /// What the server was told of users since it started, and its answers.
     pub told: BTreeMap<String, Told>,
+    /// With which login it replicates; `None` when it was not asked.
+    pub login: Option<PrimaryLogin>,
     /// It serves the certificate of the Secret; `None` when it was not asked.
     pub serves_certificate: Option<bool>,
     /// Directives that this server refused: `(name, value)` and the server's words.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{ClusterStep, Problem};
+use super::{BootstrapStep, ClusterStep, Problem};
 use crate::operators::redis::api::{Election, UserStatus};
 
 /// One thing to do.
@@ -107,6 +107,8 @@ pub enum Step {
     RecreateStatefulSet(String),
     /// A step on the nodes of a cluster.
     Cluster(ClusterStep),
+    /// A step of copying an external server.
+    Bootstrap(BootstrapStep),
 }
 
 /// What is to be done now, and how things stand.
@@ -139,6 +141,8 @@ pub struct Findings {
     pub primary: Option<Problem>,
     /// Why replicas are not in sync.
     pub replication: Option<Problem>,
+    /// How far the copy of an external server is.
+    pub bootstrap: Option<Problem>,
     /// What is in progress.
     pub progress: Option<Problem>,
     /// What would lose data.
@@ -208,6 +212,7 @@ impl std::fmt::Display for Step {
                 write!(f, "make the StatefulSet anew around its pods: {why}")
             }
             Self::Cluster(step) => step.fmt(f),
+            Self::Bootstrap(step) => step.fmt(f),
         }
     }
 }

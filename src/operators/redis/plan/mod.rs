@@ -1,5 +1,6 @@
 //! What to do next: a pure, total function of the spec, what was observed, and the time.
 
+mod bootstrap;
 mod cluster;
 mod config;
 mod election;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 
 use super::model::{Observed, Plan, Step, Validated};
 
+pub use bootstrap::unusable;
 pub use election::HAND_OVER_TIMEOUT;
 
 /// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
@@ -33,6 +35,13 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
         storage::plan(v, o, &mut plan);
         return plan;
     }
+    if bootstrap::is_due(v, o) {
+        let mut plan = Plan::default();
+        bootstrap::plan(v, o, now, &mut plan);
+        servers(v, o, now, &mut plan);
+        roll::replace_broken(v, o, &mut plan);
+        return plan;
+    }
     let verdict = election::decide(v, o, now);
     let mut plan = Plan {
         primary: verdict.primary.map(|p| p.pod.clone()),
@@ -42,11 +51,8 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     };
     plan.findings.primary = verdict.problem;
     plan.findings.risk = verdict.risk;
-    plan.findings.pods = pods::problems(v, o);
-    config::plan(v, o, &mut plan);
-    users::plan(v, o, &mut plan);
-    tls::plan(v, o, now, &mut plan);
-    storage::plan(v, o, &mut plan);
+    servers(v, o, now, &mut plan);
+    bootstrap::logins(o, &mut plan);
     if let Some(primary) = verdict.primary {
         replication::plan(v, o, primary, verdict.settled, now, &mut plan);
         if verdict.settled {
@@ -55,6 +61,15 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     }
     roll::replace_broken(v, o, &mut plan);
     plan
+}
+
+/// What every server is to have, whoever is the primary.
+fn servers(v: &Validated, o: &Observed, now: Timestamp, plan: &mut Plan) {
+    plan.findings.pods = pods::problems(v, o);
+    config::plan(v, o, plan);
+    users::plan(v, o, plan);
+    tls::plan(v, o, now, plan);
+    storage::plan(v, o, plan);
 }
 
 impl Plan {

@@ -47,7 +47,8 @@ pub fn plan(
     }
 }
 
-fn follow(o: &Observed, primary: &Instance, plan: &mut Plan) {
+/// Makes the others replicas of this one, where they can read its data and it is no loss.
+pub fn follow(o: &Observed, primary: &Instance, plan: &mut Plan) {
     let Some(leader) = primary.info() else { return };
     let mut pods = Vec::new();
     for i in o.instances.iter().filter(|i| {

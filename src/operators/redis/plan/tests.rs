@@ -14,6 +14,7 @@ use super::super::validate::validate;
 use super::plan;
 use crate::engines::redis::{FailoverState, ReplicaLink};
 
+mod bootstrap;
 mod certificates;
 mod elections;
 mod permissions;

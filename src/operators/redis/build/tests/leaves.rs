@@ -4,7 +4,34 @@ use serde_json::{Value, json};
 
 /// Patches of [`super::base`].
 pub fn changes() -> Vec<(&'static str, Value)> {
-    data().into_iter().chain(service()).collect()
+    let all = data().into_iter().chain(bootstrap()).chain(service());
+    all.collect()
+}
+
+/// Where the first data comes from.
+fn bootstrap() -> Vec<(&'static str, Value)> {
+    let external = |patch: Value| json!({"bootstrap": {"external": patch}});
+    vec![
+        ("bootstrap.cutOver", json!({"bootstrap": {"cutOver": true}})),
+        (
+            "bootstrap.external.host",
+            external(json!({"host": "other"})),
+        ),
+        ("bootstrap.external.port", external(json!({"port": 6380}))),
+        (
+            "bootstrap.external.username",
+            external(json!({"username": "u"})),
+        ),
+        (
+            "bootstrap.external.passwordSecretRef.name",
+            external(json!({"passwordSecretRef": {"name": "other"}})),
+        ),
+        (
+            "bootstrap.external.passwordSecretRef.key",
+            external(json!({"passwordSecretRef": {"key": "other"}})),
+        ),
+        ("bootstrap.external.tls", external(json!({"tls": true}))),
+    ]
 }
 
 /// The server, its memory and its data.
@@ -17,11 +44,11 @@ fn data() -> Vec<(&'static str, Value)> {
         ("replicas", json!({"replicas": 5})),
         (
             "shards",
-            json!({"mode": "Cluster", "replicas": null, "tls": null, "shards": 4}),
+            json!({"mode": "Cluster", "replicas": null, "tls": null, "bootstrap": null, "shards": 4}),
         ),
         (
             "replicasPerShard",
-            json!({"mode": "Cluster", "replicas": null, "tls": null, "replicasPerShard": 2}),
+            json!({"mode": "Cluster", "replicas": null, "tls": null, "bootstrap": null, "replicasPerShard": 2}),
         ),
         (
             "resources.limits",
