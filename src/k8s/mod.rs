@@ -12,6 +12,7 @@ pub mod labels;
 pub mod names;
 pub mod owner;
 pub mod partial;
+pub mod prometheus;
 pub mod quantity;
 mod request;
 pub mod status;

@@ -202,7 +202,8 @@ impl Target {
             };
         };
         let message = status.message.clone();
-        if status.is_not_found() {
+        // Of a kind that the server does not serve it says so in a text of its own, without a reason.
+        if status.is_not_found() || status.code == 404 {
             Error::NotFound {
                 kind,
                 name,

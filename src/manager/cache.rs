@@ -136,6 +136,11 @@ impl<K: Kind> Cache<K> {
         complete(vec![self.ready.clone()]).await;
     }
 
+    /// Whether every object was listed once.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
     /// The objects for the runner of `kube_runtime`.
     pub(super) fn store(&self) -> Store<K> {
         self.store.clone()

@@ -8,12 +8,14 @@ use std::{
     any::{Any, TypeId},
     fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::StreamExt;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{
     Api, Client, Resource,
+    api::ListParams,
     runtime::{WatchStreamExt, watcher},
 };
 use tokio::sync::watch;
@@ -32,6 +34,9 @@ const WATCH_SECONDS: u32 = 200;
 
 /// Objects listed with one call, so that a list never holds much memory at once.
 const PAGE: u32 = 200;
+
+/// How often it is looked whether the cluster has got a kind that it did not have.
+const ABSENT: Duration = Duration::from_secs(60);
 
 /// The caches of the process, as seen by one operator: [`Caches::ready`] waits only for those that it asked for.
 pub struct Caches {
@@ -52,6 +57,8 @@ struct Entry {
     kind: TypeId,
     selector: String,
     label: String,
+    /// The cluster may lack the kind, so nobody waits for it.
+    optional: bool,
     ready: watch::Receiver<bool>,
     cache: Box<dyn Any + Send + Sync>,
     _watches: Vec<AbortOnDropHandle<()>>,
@@ -106,6 +113,21 @@ impl Caches {
         self.cache(
             selector,
             &self.hub.namespaces,
+            false,
+            |client, namespace| match namespace {
+                Some(namespace) => Api::namespaced(client, namespace),
+                None => Api::all(client),
+            },
+        )
+    }
+
+    /// The objects that Hera owns of a kind that the cluster may lack, since another project defines it: nobody waits for them, and
+    /// the kind may come and go. [`Cache::is_ready`] tells whether it was there.
+    pub fn optional<K: Kind + Resource<Scope = NamespaceResourceScope>>(&self) -> Cache<K> {
+        self.cache(
+            OWNED_SELECTOR,
+            &self.hub.namespaces,
+            true,
             |client, namespace| match namespace {
                 Some(namespace) => Api::namespaced(client, namespace),
                 None => Api::all(client),
@@ -115,13 +137,14 @@ impl Caches {
 
     /// All objects of a kind that has no namespace. It needs a ClusterRole, also with `--namespaces`.
     pub fn cluster<K: Kind + Resource<Scope = ClusterResourceScope>>(&self) -> Cache<K> {
-        self.cache("", &[None], |client, _| Api::all(client))
+        self.cache("", &[None], false, |client, _| Api::all(client))
     }
 
     fn cache<K: Kind>(
         &self,
         selector: &str,
         namespaces: &[Option<String>],
+        optional: bool,
         api: impl Fn(Client, Option<&str>) -> Api<K>,
     ) -> Cache<K> {
         let mut entries = self
@@ -135,27 +158,38 @@ impl Caches {
         if let Some((entry, cache)) =
             known.and_then(|entry| Some((entry, entry.cache.downcast_ref::<Cache<K>>()?)))
         {
-            self.used(&entry.ready);
+            if !optional {
+                self.used(&entry.ready);
+            }
             return cache.clone();
         }
         let label = label::<K>();
-        let cache = Cache::<K>::new(Objects::new(namespaces).measured(&self.hub.metrics, &label));
+        let objects = Objects::new(namespaces);
+        // A kind that the cluster lacks is no cache that is out of sync.
+        let cache = Cache::<K>::new(if optional {
+            objects
+        } else {
+            objects.measured(&self.hub.metrics, &label)
+        });
         let watches = namespaces.iter().enumerate().map(|(scope, namespace)| {
             let api = api(self.hub.client.clone(), namespace.as_deref());
-            let watch = follow(
-                cache.clone(),
+            let watch = Watch {
+                cache: cache.clone(),
                 scope,
                 api,
-                config(selector),
-                Arc::clone(&self.hub.metrics),
-            );
+                selector: selector.to_owned(),
+                metrics: Arc::clone(&self.hub.metrics),
+                optional,
+            };
             let guard = self.hub.failed.clone().drop_guard();
             AbortOnDropHandle::new(tokio::spawn(async move {
                 let _guard = guard;
-                watch.await;
+                watch.run().await;
             }))
         });
-        self.used(&cache.readiness());
+        if !optional {
+            self.used(&cache.readiness());
+        }
         entries.push(Entry {
             kind: TypeId::of::<K>(),
             selector: selector.to_owned(),
@@ -163,6 +197,7 @@ impl Caches {
             cache: Box::new(cache.clone()),
             _watches: watches.collect(),
             label,
+            optional,
         });
         cache
     }
@@ -190,7 +225,8 @@ impl Caches {
                 .entries
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            entries.iter().map(|entry| entry.ready.clone()).collect()
+            let needed = entries.iter().filter(|entry| !entry.optional);
+            needed.map(|entry| entry.ready.clone()).collect()
         };
         complete(all).await;
     }
@@ -204,7 +240,7 @@ impl Caches {
             .unwrap_or_else(PoisonError::into_inner);
         entries
             .iter()
-            .filter(|entry| !*entry.ready.borrow())
+            .filter(|entry| !entry.optional && !*entry.ready.borrow())
             .map(|entry| entry.label.clone())
             .collect()
     }
@@ -246,39 +282,73 @@ fn config(selector: &str) -> watcher::Config {
     }
 }
 
-/// Keeps one scope of a cache up to date, for ever.
-async fn follow<K: Kind>(
+/// What keeps one scope of a cache up to date.
+struct Watch<K: Kind> {
     cache: Cache<K>,
     scope: usize,
     api: Api<K>,
-    config: watcher::Config,
+    selector: String,
     metrics: Arc<Metrics>,
-) {
-    let label = label::<K>();
-    let restarts = metrics.watch_restarts.with_label_values(&[&label]);
-    let mut last_problem = None;
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if matches!(event, watcher::Event::InitDone) && last_problem.take().is_some() {
-                    tracing::info!(resource = label, "watch works again");
-                }
-                cache.apply(scope, event.modify(slim));
+    optional: bool,
+}
+
+impl<K: Kind> Watch<K> {
+    /// For ever, unless there is a mistake in the code.
+    async fn run(self) {
+        loop {
+            if self.optional {
+                self.wait_for_the_kind().await;
             }
-            Err(error) => {
-                restarts.inc();
-                let problem = explain(&error);
-                // The same problem is one line, not one for each try.
-                if last_problem.as_ref() == Some(&problem) {
-                    tracing::debug!(resource = label, error = problem, "watch failed again");
-                } else {
-                    tracing::warn!(
-                        resource = label,
-                        error = problem,
-                        "watch failed, starting again"
-                    );
-                    last_problem = Some(problem);
+            self.follow().await;
+            if !self.optional {
+                return;
+            }
+            // The kind is gone, and its objects with it.
+            for event in [watcher::Event::Init, watcher::Event::InitDone] {
+                self.cache.apply(self.scope, event);
+            }
+            tokio::time::sleep(ABSENT).await;
+        }
+    }
+
+    async fn wait_for_the_kind(&self) {
+        let one = ListParams::default().labels(&self.selector).limit(1);
+        while let Err(error) = self.api.list(&one).await {
+            tracing::debug!(resource = label::<K>(), %error, "the cluster does not serve the kind");
+            tokio::time::sleep(ABSENT).await;
+        }
+    }
+
+    /// Ends only when an optional kind is gone.
+    async fn follow(&self) {
+        let label = label::<K>();
+        let restarts = self.metrics.watch_restarts.with_label_values(&[&label]);
+        let mut last_problem = None;
+        let mut events =
+            std::pin::pin!(watcher(self.api.clone(), config(&self.selector)).default_backoff());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if matches!(event, watcher::Event::InitDone) && last_problem.take().is_some() {
+                        tracing::info!(resource = label, "watch works again");
+                    }
+                    self.cache.apply(self.scope, event.modify(slim));
+                }
+                Err(error) if self.optional && code(&error) == Some(404) => return,
+                Err(error) => {
+                    restarts.inc();
+                    let problem = explain(&error);
+                    // The same problem is one line, not one for each try.
+                    if last_problem.as_ref() == Some(&problem) {
+                        tracing::debug!(resource = label, error = problem, "watch failed again");
+                    } else {
+                        tracing::warn!(
+                            resource = label,
+                            error = problem,
+                            "watch failed, starting again"
+                        );
+                        last_problem = Some(problem);
+                    }
                 }
             }
         }
@@ -287,19 +357,23 @@ async fn follow<K: Kind>(
 
 /// The error with what a person can do about it.
 fn explain(error: &watcher::Error) -> String {
-    let api_error = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.as_ref()),
-        _ => None,
-    };
-    match api_error.map(|status| status.code) {
+    match code(error) {
         Some(404) => {
             "the API server does not know the resource: is its CustomResourceDefinition installed?"
                 .to_owned()
         }
         Some(403) => format!("{error}: the role of the manager lacks list or watch"),
         _ => error.to_string(),
+    }
+}
+
+/// The status code of the server's answer.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
     }
 }
 

@@ -83,6 +83,38 @@ async fn ready_waits_for_the_caches_of_one_operator_alone() {
     assert!(caches.unsynced().is_empty());
 }
 
+/// A kind of another project: nobody waits for it, it may come later, and it may go again.
+#[tokio::test(start_paused = true)]
+async fn an_optional_kind_comes_and_goes() {
+    let api = FakeApi::default();
+    api.put("ns", "a", |_| {});
+    api.fail_lists(Some(404));
+    let (caches, metrics) = caches(&api, &[]);
+    let cache = caches.optional::<ConfigMap>();
+    let mut changes = cache.subscribe();
+    caches.ready().await;
+    caches.all_ready().await;
+    assert!(caches.unsynced().is_empty());
+    tokio::time::sleep(ABSENT * 3).await;
+    assert!(!cache.is_ready());
+    let restarts = metrics.watch_restarts.with_label_values(&["configmaps"]);
+    assert_eq!(restarts.get(), 0, "that is no failure");
+
+    api.fail_lists(None);
+    cache.ready().await;
+    assert_eq!(next(&mut changes).await, "+a");
+    api.put("ns", "b", |_| {});
+    assert_eq!(next(&mut changes).await, "+b");
+
+    api.fail_lists(Some(404));
+    api.delete_unseen_and_break("ns", "b");
+    let mut gone = vec![next(&mut changes).await, next(&mut changes).await];
+    gone.sort();
+    assert_eq!(gone, ["-a", "-b"]);
+    api.fail_lists(None);
+    assert_eq!(next(&mut changes).await, "+a");
+}
+
 #[tokio::test]
 async fn changes_and_deletions_reach_subscribers_early_and_late() {
     let api = FakeApi::default();

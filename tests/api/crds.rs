@@ -23,6 +23,7 @@ use crate::{
     auth::bad_auth,
     bootstrap::bad_bootstrap,
     fixtures::{live, start},
+    monitoring::bad_monitoring,
 };
 
 /// Applies the definitions and waits until they are served.
@@ -227,6 +228,17 @@ pub fn full_spec() -> Value {
             "primary": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}},
             "replicas": {"type": "NodePort"}
         },
+        "monitoring": {
+            "exporter": {"image": "localhost/redis-exporter:1", "args": ["--debug"], "resources": {"limits": {"memory": "64Mi"}}},
+            "podMonitor": {"interval": "30s", "labels": {"a": "b"}}, "rules": {"labels": {"a": "b"}}
+        },
+        "networkPolicy": {
+            "clients": [
+                {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+                {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}, "podSelector": {"matchLabels": {"a": "b"}}}
+            ],
+            "monitoring": [{"namespaceSelector": {}}]
+        },
         "podTemplate": {"spec": {"priorityClassName": "high", "containers": [{"name": "redis", "tty": true}]}}
     })
 }
@@ -315,6 +327,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
         .into_iter()
         .chain(bad_auth())
         .chain(bad_bootstrap())
+        .chain(bad_monitoring())
         .chain(unknown_words())
     {
         let refusal = refusal(&client, &ns, &object("r", &spec)).await;
@@ -350,6 +363,7 @@ fn validate_refuses_the_same_specs_and_names_the_field() {
         .into_iter()
         .chain(bad_auth())
         .chain(bad_bootstrap())
+        .chain(bad_monitoring())
     {
         let mut redis: Redis = serde_json::from_value(object("r", &spec)).expect("it parses");
         redis.metadata.uid = Some("1".to_owned());

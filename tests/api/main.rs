@@ -15,6 +15,7 @@ mod delete;
 mod events;
 mod fixtures;
 mod manager;
+mod monitoring;
 mod objects;
 mod partial;
 mod status;

@@ -15,6 +15,7 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Secret, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{Api, Client, Resource, ResourceExt, api::PostParams};
@@ -110,6 +111,10 @@ async fn items(
         config_map,
         start_config_map,
         services,
+        network_policy,
+        // The cluster of this test has no Prometheus operator.
+        pod_monitor: _,
+        prometheus_rule: _,
         disruption_budgets,
         statefulsets,
     } = wanted;
@@ -124,6 +129,9 @@ async fn items(
     }
     for service in services {
         items.push(item::<Service>(client, ns, service, fresh).await);
+    }
+    for policy in network_policy {
+        items.push(item::<NetworkPolicy>(client, ns, policy, fresh).await);
     }
     for set in statefulsets {
         items.push(item::<StatefulSet>(client, ns, set, fresh).await);

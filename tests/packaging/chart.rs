@@ -189,6 +189,76 @@ fn the_service_monitor_finds_the_service() {
     }
 }
 
+/// Every metric of Hera that a text names, by its documented name.
+fn assert_documented(what: &str, text: &str) {
+    let page = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = |word: &&str| {
+        [
+            "hera_",
+            "controller_runtime_",
+            "rest_client_",
+            "workqueue_",
+            "leader_election_",
+        ]
+        .iter()
+        .any(|prefix| word.starts_with(prefix))
+    };
+    let mut found = 0;
+    for word in words.filter(ours) {
+        let name = ["_bucket", "_count", "_sum"]
+            .iter()
+            .find_map(|suffix| word.strip_suffix(suffix))
+            .filter(|base| page.contains(&format!("| `{base}` | histogram |")))
+            .unwrap_or(word);
+        assert!(
+            page.contains(&format!("| `{name}` |")),
+            "{what} names {word}"
+        );
+        found += 1;
+    }
+    assert!(found > 5, "{what}");
+}
+
+#[test]
+fn alerts_are_about_metrics_that_exist() {
+    assert!(of_kind(&render(&[]), "PrometheusRule").is_empty());
+    let objects = render(&["--set=prometheusRule.enabled=true,prometheusRule.labels.release=p"]);
+    let rule = only(&objects, "PrometheusRule");
+    assert_eq!(rule["metadata"]["labels"]["release"], "p");
+    let mut names = BTreeSet::new();
+    for group in rule["spec"]["groups"].as_array().unwrap() {
+        for alert in group["rules"].as_array().unwrap() {
+            let name = alert["alert"].as_str().unwrap();
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(alert["labels"]["severity"].is_string(), "{name}");
+            assert!(alert["annotations"]["summary"].is_string(), "{name}");
+        }
+    }
+    assert_documented("the rule", &rule["spec"].to_string());
+}
+
+#[test]
+fn the_dashboard_is_about_metrics_that_exist() {
+    assert!(of_kind(&render(&[]), "ConfigMap").is_empty());
+    let objects = render(&["--set=dashboards.enabled=true"]);
+    let map = only(&objects, "ConfigMap");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    let text = map["data"]["hera.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    let mut queries = String::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_i64()), "{}", panel["title"]);
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            queries.push_str(target["expr"].as_str().unwrap());
+            queries.push('\n');
+        }
+    }
+    assert_documented("the dashboard", &queries);
+}
+
 #[test]
 fn releases_do_not_share_objects_and_names_are_bounded() {
     let begin = "a-release-with-a-name-that-is-as-long-as-helm-allows";
@@ -205,7 +275,7 @@ fn releases_do_not_share_objects_and_names_are_bounded() {
         let objects = helm(
             release,
             namespace,
-            &["--set=crds.install=false,serviceMonitor.enabled=true"],
+            &["--set=crds.install=false,serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"],
         )
         .unwrap();
         check::manager(&objects);

@@ -37,6 +37,17 @@ pub fn probe_acl_rules() -> String {
     format!("{NOTHING} +ping +info")
 }
 
+/// Rules of the user that redis_exporter logs in with, without `on` and without passwords.
+///
+/// It sees figures and no data: not the slow log, whose entries have arguments of commands, and not the configuration, which has
+/// the password of replicas. What it asks for beyond that it does without.
+pub fn exporter_acl_rules() -> String {
+    format!(
+        "{NOTHING} +ping +info +client|setname +latency|latest +latency|histogram +slowlog|len \
+         +cluster|info"
+    )
+}
+
 /// Rules of Hera's own user at a sentinel, without `on` and without passwords.
 ///
 /// It sees what the sentinel knows, tells it what to monitor, and changes the passwords of its users.
@@ -186,6 +197,7 @@ mod tests {
             hera_acl_rules(),
             replication_acl_rules(),
             probe_acl_rules(),
+            exporter_acl_rules(),
             hera_sentinel_acl_rules(),
             sentinel_acl_rules(),
             sentinel_peer_acl_rules(),

@@ -132,12 +132,16 @@ pub struct Info {
     pub rdb_bgsave_in_progress: bool,
     /// Whether the append-only file is being rewritten.
     pub aof_rewrite_in_progress: bool,
+    /// Size of the append-only file with all its parts, in bytes; 0 when it is off.
+    pub aof_size: u64,
+    /// Its size after the last rewrite, in bytes.
+    pub aof_base_size: u64,
     /// Seconds since 1970 of the last good snapshot, or of the start of the process.
     pub last_save_unix: u64,
-    /// Whether the last snapshot succeeded.
-    pub last_save_ok: bool,
-    /// Whether the last write to the append-only file succeeded; true when it is off.
-    pub aof_write_ok: bool,
+    /// Whether the last snapshot failed.
+    pub last_save_failed: bool,
+    /// Whether the last write to the append-only file failed.
+    pub aof_write_failed: bool,
     /// Writes since the last snapshot.
     pub changes_since_save: u64,
 
@@ -157,6 +161,8 @@ pub struct Info {
     pub used_memory: u64,
     /// The limit in bytes; 0 means none.
     pub maxmemory: u64,
+    /// Bytes of `used_memory` that do not count against the limit: buffers of replicas and of the append-only file.
+    pub uncounted_memory: u64,
 }
 
 /// Why a text is not the reply of `INFO` that was asked for.
@@ -189,6 +195,9 @@ impl Info {
         info.keys = fields.keys()?;
         info.used_memory = fields.number("used_memory")?.unwrap_or_default();
         info.maxmemory = fields.number("maxmemory")?.unwrap_or_default();
+        info.uncounted_memory = fields
+            .number("mem_not_counted_for_evict")?
+            .unwrap_or_default();
         Ok(info)
     }
 
@@ -278,13 +287,15 @@ impl Info {
         self.aof_enabled = fields.flag("aof_enabled");
         self.rdb_bgsave_in_progress = fields.flag("rdb_bgsave_in_progress");
         self.aof_rewrite_in_progress = fields.flag("aof_rewrite_in_progress");
+        self.aof_size = fields.number("aof_current_size")?.unwrap_or_default();
+        self.aof_base_size = fields.number("aof_base_size")?.unwrap_or_default();
         self.last_save_unix = fields.number("rdb_last_save_time")?.unwrap_or_default();
-        self.last_save_ok = fields
+        self.last_save_failed = fields
             .text("rdb_last_bgsave_status")
-            .is_none_or(|status| status == "ok");
-        self.aof_write_ok = fields
+            .is_some_and(|status| status != "ok");
+        self.aof_write_failed = fields
             .text("aof_last_write_status")
-            .is_none_or(|status| status == "ok");
+            .is_some_and(|status| status != "ok");
         self.changes_since_save = fields
             .number("rdb_changes_since_last_save")?
             .unwrap_or_default();

@@ -46,8 +46,8 @@ mod slots;
 mod tls;
 
 pub use acl::{
-    AclUser, hera_acl_rules, hera_cluster_acl_rules, hera_sentinel_acl_rules, migration_acl_rules,
-    password_hash, probe_acl_rules, replication_acl_rules, sentinel_acl_rules,
+    AclUser, exporter_acl_rules, hera_acl_rules, hera_cluster_acl_rules, hera_sentinel_acl_rules,
+    migration_acl_rules, password_hash, probe_acl_rules, replication_acl_rules, sentinel_acl_rules,
     sentinel_client_acl_rules, sentinel_peer_acl_rules,
 };
 pub use address::{Address, Limits};

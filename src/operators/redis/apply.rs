@@ -21,6 +21,7 @@ impl Operator {
         o: &Observed,
         credentials: &Credentials,
     ) -> Result<bool, Error> {
+        let resources = build::build(v, o, credentials)?;
         let Resources {
             server_secret,
             connection_secret,
@@ -28,9 +29,11 @@ impl Operator {
             config_map,
             start_config_map,
             services,
+            network_policy,
             disruption_budgets,
             statefulsets,
-        } = &build::build(v, o, credentials)?;
+            ..
+        } = &resources;
         let live = &o.objects;
         let mut first = vec![
             Item::new(server_secret, live.server_secret.as_ref())?,
@@ -48,6 +51,9 @@ impl Operator {
         }
         for s in services {
             first.push(Item::new(s, same(s, &live.services))?);
+        }
+        if let Some(policy) = network_policy {
+            first.push(Item::new(policy, same(policy, &live.network_policies))?);
         }
         let budgets: Vec<&PodDisruptionBudget> = live
             .disruption_budget
@@ -75,8 +81,12 @@ impl Operator {
         for orphan in delete::orphans(disruption_budgets, budgets) {
             delete::delete(&self.ctx.client, orphan, &v.owner, &Options::default()).await?;
         }
+        for orphan in delete::orphans(network_policy.as_slice(), &live.network_policies) {
+            delete::delete(&self.ctx.client, orphan, &v.owner, &Options::default()).await?;
+        }
         self.clean(v, o, services).await?;
         self.clean_start_configs(v, o, start_config_map).await?;
+        self.apply_monitoring(v, o, &resources).await?;
         Ok(changed)
     }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::api::Redis;
 use super::certificates::Material;
-use super::model::{Server, Told};
+use super::model::{Info, Server, Told};
 use crate::engines::redis::{
     Address, Change, Client, Credentials, Failure, Limits, Monitor, Target,
 };
@@ -195,6 +195,30 @@ impl Instances {
             });
         }
         Some(current)
+    }
+
+    /// What the monitors last heard, by `namespace/name` of the `Redis`. Nobody is asked.
+    pub fn last_known(&self) -> Vec<(String, Vec<Info>)> {
+        let all = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .map(|(redis, pods)| {
+                let states = pods.values().map(|c| c.monitor.state());
+                let answering = states.filter(|state| state.failing_since.is_none());
+                (redis.clone(), answering.filter_map(|s| s.last).collect())
+            })
+            .collect()
+    }
+
+    /// Triggers a reconcile of this `Redis`, given as `namespace/name`.
+    pub fn look_at(&self, redis: &str) {
+        if let Some((namespace, name)) = redis.split_once('/') {
+            let tag = ObjectRef::new(name).within(namespace);
+            // A receiver that is gone has nobody left to tell.
+            let _ = self.changes.send(Change { tag, what: vec![] });
+        }
     }
 
     /// Looks at the server again at once.

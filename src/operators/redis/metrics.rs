@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use prometheus::{HistogramVec, IntGaugeVec};
 
 use super::api::{Election, RedisStatus};
+use super::figures::Figures;
 use super::status::READY;
 use crate::k8s::conditions::{self, ConditionStatus};
 use crate::manager::catalog::Catalog;
@@ -16,6 +17,8 @@ use crate::manager::catalog::Catalog;
 pub struct Metrics {
     resources: IntGaugeVec,
     elections: HistogramVec,
+    /// Of each database.
+    pub figures: Figures,
     ready: Mutex<HashMap<String, &'static str>>,
 }
 
@@ -36,6 +39,7 @@ impl Metrics {
                 "Seconds from the decision on a primary until clients were led to it",
                 &["kind"],
             )?,
+            figures: Figures::register(catalog)?,
             ready: Mutex::default(),
         })
     }
@@ -53,6 +57,7 @@ impl Metrics {
     /// The resource is gone.
     pub fn gone(&self, key: &str) {
         self.change(key, None);
+        self.figures.gone(key);
     }
 
     fn change(&self, key: &str, ready: Option<&'static str>) {

@@ -10,10 +10,12 @@ pub mod build;
 pub mod certificates;
 pub mod directives;
 pub mod error;
+pub mod figures;
 pub mod instances;
 pub mod metrics;
 pub mod model;
 pub mod news;
+pub mod observability;
 pub mod observe;
 pub mod plan;
 pub mod rbac;
@@ -26,22 +28,25 @@ pub mod versions;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::api::Redis;
 use self::certificates::Certificates;
 use self::instances::Instances;
 use self::metrics::Metrics;
 use self::reconcile::Latest;
-use crate::manager::caches::Cache;
+use crate::k8s::prometheus::{PodMonitor, PrometheusRule};
+use crate::manager::caches::{Cache, Kind};
 use crate::manager::{Context, Registration, controller};
 
 /// Name of this operator: in `--controllers`, in metrics, and in its field manager `hera-redis`.
@@ -71,6 +76,9 @@ struct Watched {
     secrets: Cache<Secret>,
     endpoint_slices: Cache<EndpointSlice>,
     disruption_budgets: Cache<PodDisruptionBudget>,
+    network_policies: Cache<NetworkPolicy>,
+    pod_monitors: Cache<PodMonitor>,
+    prometheus_rules: Cache<PrometheusRule>,
     claims: Cache<PersistentVolumeClaim>,
     /// Every Secret, but only its metadata: a Secret that a spec names may be anybody's.
     all_secrets: Cache<PartialObjectMeta<Secret>>,
@@ -88,6 +96,9 @@ impl Watched {
             secrets: c.owned(),
             endpoint_slices: c.owned(),
             disruption_budgets: c.owned(),
+            network_policies: c.owned(),
+            pod_monitors: c.optional(),
+            prometheus_rules: c.optional(),
             claims: c.owned(),
             all_secrets: c.all(),
         }
@@ -131,6 +142,11 @@ async fn run(ctx: Context, caches: Watched) {
         caches.secrets.owners().boxed(),
         caches.endpoint_slices.owners().boxed(),
         caches.disruption_budgets.owners().boxed(),
+        caches.network_policies.owners().boxed(),
+        caches.pod_monitors.owners().boxed(),
+        caches.prometheus_rules.owners().boxed(),
+        arrivals(&caches.pod_monitors, &caches.redises).boxed(),
+        arrivals(&caches.prometheus_rules, &caches.redises).boxed(),
         caches.claims.triggers(named).boxed(),
     ]);
     let operator = Operator {
@@ -141,11 +157,44 @@ async fn run(ctx: Context, caches: Watched) {
         metrics,
         certificates: Certificates::default(),
     };
-    controller::run(ctx, Arc::new(operator), triggers).await;
+    let operator = Arc::new(operator);
+    let _figures = AbortOnDropHandle::new(tokio::spawn(refresh(Arc::clone(&operator))));
+    controller::run(ctx, operator, triggers).await;
+}
+
+/// Keeps the figures of all databases fresh, for ever.
+async fn refresh(operator: Arc<Operator>) {
+    let mut tick = tokio::time::interval(figures::PERIOD);
+    loop {
+        tick.tick().await;
+        for (key, servers) in operator.instances.last_known() {
+            if operator.metrics.figures.refresh(&key, &servers) {
+                operator.instances.look_at(&key);
+            }
+        }
+    }
 }
 
 /// The `Redis` that an object names in its label: pods belong to the StatefulSet, claims to nobody.
 fn named<K: ResourceExt>(object: &K) -> Option<ObjectRef<Redis>> {
     let name = object.labels().get(model::NAME_LABEL)?;
     Some(ObjectRef::new(name).within(object.namespace().as_deref()?))
+}
+
+/// All that ask for an object of the kind, once, when the kind is there.
+fn arrivals<K: Kind>(
+    kind: &Cache<K>,
+    redises: &Cache<Redis>,
+) -> impl Stream<Item = ObjectRef<Redis>> + Send + 'static {
+    let (kind, redises) = (kind.clone(), redises.clone());
+    let there = async move {
+        kind.ready().await;
+        let asks = |r: &Redis| {
+            let monitoring = r.spec.monitoring.as_ref();
+            monitoring.is_some_and(|m| m.pod_monitor.is_some() || m.rules.is_some())
+        };
+        let asking = redises.find(asks);
+        futures::stream::iter(asking.into_iter().map(|r| ObjectRef::from_obj(&*r)))
+    };
+    futures::stream::once(there).flatten()
 }

@@ -23,8 +23,8 @@ use super::api::{Mode, Redis};
 use super::build::OPERATOR_USER;
 use super::certificates::Material;
 use super::model::{
-    CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, Instance, NAME_LABEL, Objects, Observed, PORT,
-    PodState, Problem, READINESS_GATE,
+    CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, EXPORTER, Instance, NAME_LABEL, Objects,
+    Observed, PORT, PodState, Problem, READINESS_GATE,
 };
 use super::users::{self, DEFAULT};
 use super::{Operator, directives};
@@ -53,6 +53,7 @@ impl Operator {
             age: age(redis.meta().creation_timestamp.as_ref().map(|t| t.0), now),
             objects: self.objects(&namespace, &name, &uid),
             password_problem: problem,
+            manager_namespace: self.namespace().to_owned(),
             ..Observed::default()
         };
         observed.claims = observed
@@ -81,6 +82,16 @@ impl Operator {
         }
         self.storage_class(redis, &mut observed).await;
         observed
+    }
+
+    /// The namespace that this process runs in.
+    fn namespace(&self) -> &str {
+        let set = &self.ctx.settings.lease_namespace;
+        if set.is_empty() {
+            self.ctx.client.default_namespace()
+        } else {
+            set
+        }
     }
 
     fn objects(&self, namespace: &str, name: &str, uid: &str) -> Objects {
@@ -140,6 +151,12 @@ impl Operator {
                 .disruption_budgets
                 .get(namespace, name)
                 .map(|o| (*o).clone()),
+            network_policies: c
+                .network_policies
+                .owned_by(uid)
+                .iter()
+                .map(|o| (**o).clone())
+                .collect(),
             claims: c
                 .claims
                 .list(namespace, |claim| {
@@ -228,6 +245,7 @@ impl Operator {
             [
                 "maxmemory",
                 "maxmemory-policy",
+                "save",
                 "min-replicas-to-write",
                 "min-replicas-max-lag",
             ]
@@ -393,6 +411,7 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
         ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
         pod_state: pod_state(pod, condition("PodScheduled")),
+        exporter_down: exporter_down(pod),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         disrupted: holds("DisruptionTarget"),
         outdated: revision.is_some_and(|r| {
@@ -410,6 +429,25 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
         node_lost: status.reason.as_deref() == Some("NodeLost")
             || ready_reason == Some("NodeNotReady"),
         ..Instance::default()
+    }
+}
+
+/// Why the exporter's container does not run.
+fn exporter_down(pod: &Pod) -> Option<String> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let state = containers
+        .iter()
+        .find(|c| c.name == EXPORTER)?
+        .state
+        .as_ref()?;
+    let words = |reason: &Option<String>, message: &Option<String>| {
+        let all = [reason, message].into_iter().flatten().map(String::as_str);
+        all.collect::<Vec<_>>().join(": ")
+    };
+    match (&state.waiting, &state.terminated) {
+        (Some(waiting), _) => Some(words(&waiting.reason, &waiting.message)),
+        (_, Some(ended)) => Some(words(&ended.reason, &ended.message)),
+        _ => None,
     }
 }
 

@@ -25,6 +25,12 @@ pub fn rules() -> Vec<PolicyRule> {
         rule("apps", &["statefulsets"], &own),
         rule("", &["services", "configmaps", "secrets"], &own),
         rule("policy", &["poddisruptionbudgets"], &own),
+        rule("networking.k8s.io", &["networkpolicies"], &own),
+        rule(
+            "monitoring.coreos.com",
+            &["podmonitors", "prometheusrules"],
+            &own,
+        ),
         rule("discovery.k8s.io", &["endpointslices"], &own),
         // Without this the API server refuses endpoint slices that name pods' addresses for a Service.
         rule(

@@ -86,11 +86,17 @@ mod list {
         VolumeExpanding = "Volumes are growing.", "Wait.";
         VolumeExpansionUnsupported = "The storage class does not allow volumes to grow.", "Set allowVolumeExpansion in the storage class, or set spec.storage.size back.";
         VolumeExpansionFailed = "The storage refused to grow a volume.", "Look at the claim; set spec.storage.size back to a size that the storage can give.";
+        PersistenceFailing = "A server could not write its data to its volume, and refuses writes until it can.", "Let spec.storage.size grow when the volume is full; look at the log of the pod that the message names.";
+        VolumesHaveRoom = "The files of every server can be written anew on its volume.", "Nothing.";
+        VolumeNearlyFull = "The files of a server may not fit on its volume when they are written anew (an estimate); it refuses writes when they do not.", "Let spec.storage.size grow.";
+        MemoryHasRoom = "No server is about to refuse writes for want of memory.", "Nothing.";
+        MemoryNearlyFull = "A server with the policy noeviction has used nearly all of maxmemory; it refuses writes when all is used.", "Raise spec.resources.limits.memory, add shards, or choose another spec.memory.policy.";
         ImagePullFailed = "The image of a pod cannot be pulled.", "Correct spec.image or spec.version, or the pull secret.";
         PodUnschedulable = "A pod finds no node.", "Free or add capacity, or relax resources or affinity.";
         PodCrashing = "The server of a pod ends again and again.", "Look at the logs of the pod; correct the spec.";
         PodNotCreated = "A pod does not exist yet.", "Look at the events of the StatefulSet.";
         PodStarting = "A pod starts.", "Wait.";
+        ExporterNotRunning = "The exporter beside a server does not run, so that Kubernetes does not call the pod Ready.", "Look at the container exporter of the pod that the message names; correct or remove spec.monitoring.exporter.";
         InstanceUnreachable = "The server of a pod does not answer.", "Look at the pod and at network policies.";
         InstanceUnresponsiveDeleted = "A server that did not answer any more was replaced by deleting its pod.", "Nothing.";
         AccessDenied = "A server refuses Hera's own user.", "Restart the pod so that it reads its users again; without a volume only when another instance has its data.";

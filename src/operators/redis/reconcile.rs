@@ -205,6 +205,7 @@ impl Operator {
             let new = status::status(&picture, outcome.election.clone());
             status::bootstrap::added(&picture, new, outcome.bootstrap.clone())
         };
+        self.metrics.figures.seen(&v, &observed, &new, now);
         let written = self.write(redis, new).await;
         let due = if dry {
             // Nothing is done in time; what changes starts a pass by itself.

@@ -1,6 +1,7 @@
 //! The status: what users, `kubectl wait` and alerts see. Pure.
 
 pub mod bootstrap;
+mod capacity;
 pub mod cluster;
 
 use jiff::Timestamp;
@@ -387,6 +388,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         None => (reasons::NotPaused, "changes are made"),
     };
     set(PAUSED, p.hold.is_some(), None, reason, words);
+    capacity::set(p, new);
 }
 
 /// What the servers were told and verified. `nobody`: none of them answers.

@@ -1,6 +1,7 @@
 //! From the spec to a [`Validated`]: the rules of the CRD once more, and those that need more than one object.
 
 mod bootstrap;
+mod monitoring;
 mod users;
 
 use std::time::Duration;
@@ -100,6 +101,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     texts(spec, &mut errors);
     ranges(spec, &mut errors);
     config(spec, &mut errors);
+    monitoring::monitoring(spec, &mut errors);
     let storage = spec
         .storage
         .as_ref()
@@ -157,6 +159,8 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         min_replicas_to_write,
         unresponsive_after: unresponsive_after(spec),
         services: spec.services.clone().unwrap_or_default(),
+        monitoring: spec.monitoring.clone().unwrap_or_default(),
+        network_policy: spec.network_policy.clone(),
         update,
         hibernate: spec.hibernate,
         pod_template: spec.pod_template.clone().unwrap_or_default(),

@@ -9,6 +9,7 @@ mod hand_over;
 mod hibernate;
 mod lifecycle;
 mod mode;
+mod monitoring;
 mod recovery;
 mod rolling;
 mod scale;

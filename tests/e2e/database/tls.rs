@@ -18,16 +18,16 @@ use crate::support::server::Endpoint;
 use crate::support::wait::{LONG, ensure, until};
 use crate::support::writer::Writer;
 
-const SECRET: &str = "certificate";
+pub(super) const SECRET: &str = "certificate";
 
 /// A CA with the certificates that it gives.
-struct Authority {
+pub(super) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         // OpenSSL takes a certificate whose subject is its issuer for a self-signed one.
@@ -43,7 +43,7 @@ impl Authority {
     }
 
     /// The content of a Secret with a new certificate for this host, valid for servers and clients.
-    fn secret(&self, host: &str) -> BTreeMap<String, String> {
+    pub(super) fn secret(&self, host: &str) -> BTreeMap<String, String> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         params.extended_key_usages = vec![
@@ -65,7 +65,7 @@ fn serial(secret: &BTreeMap<String, String>) -> String {
         .serial
 }
 
-async fn create(s: &Scenario, data: &BTreeMap<String, String>) {
+pub(super) async fn create(s: &Scenario, data: &BTreeMap<String, String>) {
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(SECRET.to_owned()),

@@ -4,6 +4,8 @@ mod annotations;
 mod auth;
 mod bootstrap;
 mod memory;
+mod monitoring;
+mod policy;
 mod services;
 mod status;
 mod storage;
@@ -21,6 +23,8 @@ pub use annotations::*;
 pub use auth::{Auth, DefaultUser, SecretKeyRef, User};
 pub use bootstrap::{Bootstrap, External};
 pub use memory::{EvictionPolicy, Memory};
+pub use monitoring::{Exporter, Monitoring, PodMonitorTemplate, RulesTemplate};
+pub use policy::AccessPolicy;
 pub use services::{ServiceTemplate, ServiceType, Services};
 pub use status::{
     Blocker, BootstrapState, BootstrapStatus, Election, ElectionKind, InstanceStatus, NodeStatus,
@@ -152,6 +156,12 @@ pub struct RedisSpec {
     /// The Services for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Services>,
+    /// Metrics of the servers for Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
+    /// Who may connect, as a NetworkPolicy. Absent: none is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<AccessPolicy>,
     /// Merged over the pod template that Hera builds: objects by key, lists of named things by `name`, all else replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_template: Option<PodTemplatePatch>,

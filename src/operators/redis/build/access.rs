@@ -10,9 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::api::Engine;
 use super::super::model::{CA_KEY, Credentials, Observed, PORT, UserEntry, Validated};
 use super::super::users::{self, DEFAULT, DEFAULT_RULES};
-use super::{metadata, tls};
+use super::{exporter, metadata, tls};
 use crate::engines::redis::{
-    hera_acl_rules, hera_cluster_acl_rules, password_hash, probe_acl_rules, replication_acl_rules,
+    exporter_acl_rules, hera_acl_rules, hera_cluster_acl_rules, password_hash, probe_acl_rules,
+    replication_acl_rules,
 };
 
 /// Hera's own user on every server.
@@ -67,6 +68,14 @@ pub fn server_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
         own(PROBE_USER, &c.probe, probe_acl_rules()),
     ]
     .concat();
+    if v.monitoring.exporter.is_some() {
+        let password = exporter::password(c);
+        file.push_str(&own(
+            exporter::EXPORTER_USER,
+            &password,
+            exporter_acl_rules(),
+        ));
+    }
     for (name, entry) in users::to_file(v, o) {
         file.push_str(&entry.line(&name));
     }
@@ -82,6 +91,12 @@ pub fn server_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
         ("operator-password".to_owned(), exposed(&c.operator)),
         ("replication-password".to_owned(), exposed(&c.replication)),
     ]);
+    if v.monitoring.exporter.is_some() {
+        data.insert(
+            exporter::PASSWORD_FILE.to_owned(),
+            exporter::password_file(v, c),
+        );
+    }
     for user in v.users.iter().filter(|user| user.password_refs.is_empty()) {
         if let Some(password) = users::to_publish(o, &user.name) {
             data.insert(users::copy_key(&user.name), exposed(password));

@@ -2,8 +2,11 @@
 
 mod access;
 mod config;
+mod exporter;
+mod monitoring;
 mod network;
 pub mod patch;
+mod policy;
 mod statefulset;
 #[cfg(test)]
 mod tests;
@@ -11,6 +14,7 @@ pub mod tls;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::BTreeMap;
@@ -19,11 +23,13 @@ use super::GROUP;
 use super::api::Engine;
 use super::model::{Credentials, Observed, SHARD_LABEL, Validated};
 use crate::k8s::labels::Identity;
+use crate::k8s::prometheus::{PodMonitor, PrometheusRule};
 
 pub use access::{
     OPERATOR_USER, PROBE_USER, REPLICATION_USER, credentials_secret, rotation_secret,
     unused_user_secrets, user_connection_secret,
 };
+pub use exporter::EXPORTER_USER;
 pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, published};
 pub use patch::PatchError;
 
@@ -37,6 +43,9 @@ pub struct Resources {
     pub config_map: ConfigMap,
     pub start_config_map: ConfigMap,
     pub services: Vec<Service>,
+    pub network_policy: Option<NetworkPolicy>,
+    pub pod_monitor: Option<PodMonitor>,
+    pub prometheus_rule: Option<PrometheusRule>,
     pub disruption_budgets: Vec<PodDisruptionBudget>,
     /// One, or in mode Cluster one for each shard.
     pub statefulsets: Vec<StatefulSet>,
@@ -56,6 +65,9 @@ pub fn build(
         config_map: config::config_map(v, o),
         start_config_map: config::start_config_map(v),
         services: network::services(v),
+        network_policy: policy::network_policy(v, o),
+        pod_monitor: monitoring::pod_monitor(v),
+        prometheus_rule: monitoring::prometheus_rule(v),
         disruption_budgets: groups
             .iter()
             .filter_map(|(v, _)| network::disruption_budget(v))

@@ -21,7 +21,7 @@ use super::super::model::{
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
-use super::{config, identity, metadata, selector, shard_label, tls};
+use super::{config, exporter, identity, metadata, selector, shard_label, tls};
 use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
@@ -217,7 +217,10 @@ fn template(v: &Validated) -> PodTemplateSpec {
                 spread(v, "kubernetes.io/hostname"),
                 spread(v, "topology.kubernetes.io/zone"),
             ]),
-            containers: vec![container(v)],
+            containers: [container(v)]
+                .into_iter()
+                .chain(exporter::container(v))
+                .collect(),
             volumes: Some(volumes(v)),
             ..PodSpec::default()
         }),
@@ -437,6 +440,7 @@ fn volumes(v: &Validated) -> Vec<Volume> {
         ..Volume::default()
     }];
     volumes.extend(v.tls.as_ref().map(tls::volume));
+    volumes.extend(exporter::volume(v));
     if v.storage.is_none() {
         volumes.push(Volume {
             name: DATA_VOLUME.into(),

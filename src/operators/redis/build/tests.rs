@@ -1,6 +1,7 @@
 //! What is built: a golden pod template, purity, and that no field of the spec is silently ignored.
 
 mod leaves;
+mod observability;
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,7 @@ fn built(spec: &Value) -> String {
     );
     json!({
         "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
-        "configMaps": [r.config_map, r.start_config_map], "services": r.services, "budgets": r.disruption_budgets, "sets": r.statefulsets,
+        "configMaps": [r.config_map, r.start_config_map], "services": r.services, "policy": r.network_policy, "monitor": r.pod_monitor, "rule": r.prometheus_rule, "budgets": r.disruption_budgets, "sets": r.statefulsets,
         "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
     })
     .to_string()
@@ -85,6 +86,8 @@ fn base() -> Value {
         "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
         "tls": {"secretName": "certificate", "clientAuth": "Off"},
         "bootstrap": {"external": {"host": "old", "passwordSecretRef": {"name": "s", "key": "k"}}},
+        "monitoring": {"exporter": {}, "podMonitor": {}, "rules": {}},
+        "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["c"]}]}}]},
         "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
     })
 }

@@ -1,6 +1,7 @@
 //! What the stages share: plain types without effects.
 
 mod bootstrap;
+pub mod capacity;
 mod cluster;
 mod hold;
 mod observed;
@@ -17,7 +18,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use secrecy::SecretString;
 
-use super::api::{Engine, Mode, PodTemplatePatch, Retention, SecretKeyRef, Services, Tls};
+use super::api::{
+    AccessPolicy, Engine, Mode, Monitoring, PodTemplatePatch, Retention, SecretKeyRef, Services,
+    Tls,
+};
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
 pub use bootstrap::{
@@ -39,6 +43,12 @@ pub const PORT: u16 = 6379;
 pub const BUS_PORT: u16 = PORT + 10_000;
 /// Name of the server's container.
 pub const CONTAINER: &str = "redis";
+/// Name of the exporter's container, and of its volume.
+pub const EXPORTER: &str = "exporter";
+/// Port of the exporter.
+pub const EXPORTER_PORT: u16 = 9121;
+/// Name of that port in the pod.
+pub const METRICS_PORT_NAME: &str = "metrics";
 /// Name of the claim template, and so the prefix of every claim's name.
 pub const DATA_VOLUME: &str = "data";
 /// Folder with the configuration in the container.
@@ -112,6 +122,10 @@ pub struct Validated {
     pub unresponsive_after: Duration,
     /// Services.
     pub services: Services,
+    /// Exporter, and what leads Prometheus to it.
+    pub monitoring: Monitoring,
+    /// Who may connect; `None`: everybody.
+    pub network_policy: Option<AccessPolicy>,
     /// When pods may be restarted.
     pub update: ValidUpdate,
     /// No pod is to run; the volumes stay.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use super::{Account, Cluster, PORT, PrimaryLogin, Source, Told};
@@ -50,6 +51,8 @@ pub struct Observed {
     pub certificate: Option<Certificate>,
     /// Why it could not be read or used; servers go on with what they have.
     pub certificate_problem: Option<Problem>,
+    /// Namespace that Hera runs in.
+    pub manager_namespace: String,
     /// This database may restart pods now.
     pub may_roll: bool,
     /// The StatefulSet was changed, and its controller has not said yet which pods that makes outdated.
@@ -106,6 +109,7 @@ pub struct Objects {
     /// Those that Kubernetes wrote for Services of ours with a selector.
     pub service_slices: Vec<EndpointSlice>,
     pub disruption_budget: Option<PodDisruptionBudget>,
+    pub network_policies: Vec<NetworkPolicy>,
     pub claims: Vec<PersistentVolumeClaim>,
 }
 
@@ -127,6 +131,8 @@ pub struct Instance {
     pub node: Option<String>,
     /// State of the pod.
     pub pod_state: PodState,
+    /// Why the exporter beside the server does not run; `None` when it runs, or there is none.
+    pub exporter_down: Option<String>,
     /// Its deletion was asked for.
     pub terminating: bool,
     /// It is about to be deleted: evicted, drained or preempted (condition `DisruptionTarget`).
@@ -247,6 +253,10 @@ impl Instance {
     /// It answers and takes writes.
     pub fn is_primary(&self) -> bool {
         self.info().is_some_and(|i| i.role == Role::Primary)
+    }
+    /// Its pod is Ready, or only the exporter keeps it from that and goes with the next restart: waiting for it could be for ever.
+    pub fn pod_settled(&self) -> bool {
+        self.pod_ready || (self.outdated && self.exporter_down.is_some())
     }
     /// It is on its way out.
     pub fn leaving(&self) -> bool {

@@ -155,6 +155,10 @@ pub struct Findings {
     pub tls: Option<Problem>,
     /// What is wrong with the storage.
     pub storage: Option<Problem>,
+    /// Which volumes are nearly full: a warning.
+    pub volumes: Option<Problem>,
+    /// Which servers have nearly no memory left: a warning.
+    pub memory: Option<Problem>,
     /// What is wrong with the distribution of slots.
     pub slots: Option<Problem>,
     /// What is wrong with pods.

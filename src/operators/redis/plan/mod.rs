@@ -1,6 +1,7 @@
 //! What to do next: a pure, total function of the spec, what was observed, and the time.
 
 mod bootstrap;
+mod capacity;
 mod cluster;
 mod config;
 mod election;
@@ -70,6 +71,7 @@ fn servers(v: &Validated, o: &Observed, now: Timestamp, plan: &mut Plan) {
     users::plan(v, o, plan);
     tls::plan(v, o, now, plan);
     storage::plan(v, o, plan);
+    capacity::plan(v, o, plan);
 }
 
 impl Plan {

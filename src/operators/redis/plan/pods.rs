@@ -71,6 +71,14 @@ fn waiting(i: &Instance, pod: String, reason: &str, words: &str) -> Problem {
 fn server(i: &Instance, pod: &str) -> Option<Problem> {
     let found = |reason, message: String| Some(Problem::of(reason, pod, message));
     match &i.server {
+        Server::Up(_) if !i.pod_ready && i.exporter_down.is_some() => found(
+            reasons::ExporterNotRunning,
+            format!(
+                "the exporter of {}: {}",
+                i.pod,
+                i.exporter_down.as_deref().unwrap_or_default()
+            ),
+        ),
         Server::Up(_) if !i.pod_ready && i.gate != Some(false) => {
             found(reasons::PodStarting, format!("{} is not Ready yet", i.pod))
         }

@@ -109,7 +109,7 @@ fn settled(v: &Validated, i: &Instance, primary: &Instance) -> bool {
         i.in_sync_with(primary)
     };
     let gated = !v.gated() || i.gate == Some(true);
-    serves && gated && i.pod_ready && !i.terminating
+    serves && gated && i.pod_settled() && !i.terminating
 }
 
 fn restart(i: &Instance, why: &str) -> Step {

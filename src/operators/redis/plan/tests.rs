@@ -15,6 +15,7 @@ use super::plan;
 use crate::engines::redis::{FailoverState, ReplicaLink};
 
 mod bootstrap;
+mod capacity;
 mod certificates;
 mod elections;
 mod permissions;

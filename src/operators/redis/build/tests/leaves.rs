@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// Patches of [`super::base`].
 pub fn changes() -> Vec<(&'static str, Value)> {
     let all = data().into_iter().chain(bootstrap()).chain(service());
-    all.collect()
+    all.chain(super::observability::changes()).collect()
 }
 
 /// Where the first data comes from.

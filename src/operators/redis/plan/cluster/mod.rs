@@ -19,7 +19,7 @@ use super::super::model::{
     ClusterStep, Instance, Observed, Plan, Problem, Step, Topology, Validated,
 };
 use super::super::reasons;
-use super::{config, hibernation, pods, storage, users};
+use super::{capacity, config, hibernation, pods, storage, users};
 
 /// While the views of the nodes differ.
 const GOSSIP: Duration = Duration::from_millis(300);
@@ -43,6 +43,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     roles::gates(v, o, &t, &mut plan);
     shrink::forget(v, o, &t, &mut plan);
     storage_of_shards(v, o, t.is_complete(v, o), &mut plan);
+    capacity::plan(v, o, &mut plan);
     state(v, o, &t, &mut plan);
     moves::finish(v, o, &t, &mut plan);
     let rolling = roll::plan(v, o, &t, now, &mut plan);

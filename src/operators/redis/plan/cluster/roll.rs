@@ -50,7 +50,8 @@ pub fn plan(
         return true;
     }
     let unsettled = o.instances.iter().find(|i| {
-        is_wanted(v, i) && !(roles::is_in_place(t, i) && i.pod_ready && i.gate == Some(true))
+        let ready = i.pod_settled() && i.gate == Some(true);
+        is_wanted(v, i) && !(roles::is_in_place(t, i) && ready)
     });
     if unsettled.is_some() || !t.agrees(v) || !t.missing.is_empty() {
         progress(

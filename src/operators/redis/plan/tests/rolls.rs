@@ -68,6 +68,28 @@ fn the_next_pod_waits_until_all_are_ready_and_in_sync() {
     }
 }
 
+/// An exporter that does not run keeps its pod from being Ready. The roll stops there, and goes on from there when the spec is corrected.
+#[test]
+fn an_exporter_that_does_not_run_stops_a_roll_and_not_its_correction() {
+    let (v, mut o) = outdated(3);
+    o.instances[2].outdated = false;
+    o.instances[2].pod_ready = false;
+    o.instances[2].exporter_down = Some("ImagePullBackOff".into());
+    let p = run(&v, &o);
+    assert_eq!(p.step, None);
+    assert_eq!(
+        p.findings.pods.first().map(|f| f.reason),
+        Some(reasons::ExporterNotRunning)
+    );
+    // Set back, only that pod is outdated; corrected in another way, all are.
+    for corrected in [2..3, 0..3] {
+        for i in &mut o.instances {
+            i.outdated = corrected.contains(&i.ordinal);
+        }
+        assert_eq!(deleted(&run(&v, &o)), Some("db-2"), "{corrected:?}");
+    }
+}
+
 #[test]
 fn a_pod_that_never_started_is_replaced_at_once_when_the_spec_was_corrected() {
     for stuck in [
