@@ -3,6 +3,7 @@ use hera::k8s::{
     Error,
     apply::{self, DESIRED_HASH, Item, Outcome},
     delete,
+    prometheus::PodMonitor,
 };
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -429,4 +430,20 @@ async fn without_permission_the_reason_says_so() {
     )
     .await;
     assert_eq!(error.expect_err("forbidden").reason(), "Forbidden");
+}
+
+/// A kind of another project that the cluster lacks: the server answers with a text of its own.
+#[tokio::test]
+async fn a_kind_that_is_not_served_is_not_found() {
+    let (client, ns) = start().await;
+    let owner = owner(&client, &ns, "owner").await;
+    let monitor: PodMonitor = serde_json::from_value(json!({
+        "metadata": {"name": "db", "namespace": ns, "ownerReferences": [owner]},
+        "spec": {"selector": {}},
+    }))
+    .expect("a PodMonitor");
+    let error = apply::apply(&client, MANAGER, &monitor, None)
+        .await
+        .expect_err("the kind is not there");
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }

@@ -20,7 +20,20 @@ pub fn volume_percent(i: &Instance, claims: &[Claim]) -> Option<u64> {
         .iter()
         .find(|c| c.bound && (c.shard, c.ordinal) == (i.shard, i.ordinal))?;
     let snapshots = i.config.get("save").is_some_and(|save| !save.is_empty());
-    percent(bytes_on_disk(i.info()?, snapshots), claim.capacity)
+    percent(bytes_on_disk(i.info()?, snapshots), usable(claim.capacity))
+}
+
+/// What the file system of a volume leaves to the server, in bytes: it keeps some for its log and its tables, and some that only root
+/// may use.
+fn usable(capacity: u64) -> u64 {
+    const MIB: u64 = 1 << 20;
+    let share = capacity / 100 * 7;
+    let kept = if capacity < 256 * MIB {
+        share
+    } else {
+        share.max(64 * MIB)
+    };
+    capacity - kept
 }
 
 /// The append-only file, the snapshot that was written last, and one of both that is written beside them before it takes their place.

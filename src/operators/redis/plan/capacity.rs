@@ -16,8 +16,8 @@ struct Bounds {
 }
 
 const VOLUME: Bounds = Bounds {
-    from: 90,
-    below: 80,
+    from: 85,
+    below: 75,
 };
 const MEMORY: Bounds = Bounds {
     from: 90,
