@@ -175,6 +175,43 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// The same of the sentinels.
+fn bad_sentinels() -> Vec<(Value, &'static str)> {
+    let sentinel = |value: Value| json!({"mode": "Sentinel", "sentinel": value});
+    vec![
+        (json!({"sentinel": {"replicas": 3}}), "spec.sentinel"),
+        (sentinel(json!({"replicas": 2})), "spec.sentinel.replicas"),
+        (sentinel(json!({"replicas": 10})), "spec.sentinel.replicas"),
+        (sentinel(json!({"quorum": 0})), "spec.sentinel.quorum"),
+        (sentinel(json!({"quorum": 4})), "spec.sentinel.quorum"),
+        (
+            sentinel(json!({"replicas": 5, "quorum": 6})),
+            "spec.sentinel.quorum",
+        ),
+        (
+            sentinel(json!({"downAfter": "500ms"})),
+            "spec.sentinel.downAfter",
+        ),
+        (
+            sentinel(json!({"downAfter": "11m"})),
+            "spec.sentinel.downAfter",
+        ),
+        (
+            sentinel(json!({"downAfter": "5"})),
+            "spec.sentinel.downAfter",
+        ),
+        (
+            sentinel(json!({"failoverTimeout": "1s"})),
+            "spec.sentinel.failoverTimeout",
+        ),
+        (
+            sentinel(json!({"failoverTimeout": "1h"})),
+            "spec.sentinel.failoverTimeout",
+        ),
+        (json!({"mode": "Sentinel", "shards": 3}), "spec.shards"),
+    ]
+}
+
 /// Specs that do not even parse: an unknown word.
 fn unknown_words() -> Vec<(Value, &'static str)> {
     vec![
@@ -328,6 +365,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
         .chain(bad_auth())
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
+        .chain(bad_sentinels())
         .chain(unknown_words())
     {
         let refusal = refusal(&client, &ns, &object("r", &spec)).await;
@@ -364,6 +402,7 @@ fn validate_refuses_the_same_specs_and_names_the_field() {
         .chain(bad_auth())
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
+        .chain(bad_sentinels())
     {
         let mut redis: Redis = serde_json::from_value(object("r", &spec)).expect("it parses");
         redis.metadata.uid = Some("1".to_owned());

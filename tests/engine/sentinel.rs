@@ -372,3 +372,105 @@ pub async fn a_primary_that_moved_is_monitored_again(program: Program) {
     })
     .await;
 }
+
+/// The id of a sentinel that is replaced stays, so that nobody counts the one that is gone.
+pub async fn a_replaced_sentinel_with_the_same_id_is_the_same(program: Program) {
+    let primary = Server::start(&program, &[]).await;
+    let id = |n: usize| format!("{n:040x}");
+    let mut sentinels = Vec::new();
+    for n in 1..=3 {
+        let sentinel = Server::start_sentinel_as(&program, &id(n)).await;
+        let client = sentinel.hera().await;
+        assert_eq!(client.sentinel_id().await, Ok(id(n)));
+        monitor(&client, &primary.address()).await;
+        sentinels.push(sentinel);
+    }
+    for sentinel in &sentinels {
+        sees_all(&sentinel.hera().await, 0).await;
+    }
+    sentinels[2].kill();
+    // Elsewhere, with nothing but its id.
+    sentinels[2].start_elsewhere().await;
+    let address = sentinels[2].address();
+    let client = sentinels[2].hera().await;
+    assert_eq!(client.sentinel_primaries().await, Ok(vec![]));
+    monitor(&client, &primary.address()).await;
+    for sentinel in &sentinels {
+        sees_all(&sentinel.hera().await, 0).await;
+    }
+    for sentinel in &sentinels[..2] {
+        let peers = sentinel.hera().await.sentinel_peers(NAME).await.unwrap();
+        let replaced: Vec<_> = peers.iter().filter(|peer| peer.id == id(3)).collect();
+        assert_eq!((peers.len(), replaced.len()), (2, 1), "{peers:?}");
+        assert_eq!(replaced[0].address, address);
+    }
+}
+
+/// A server that started anew may be empty: with this priority no sentinel chooses it.
+pub async fn a_replica_with_priority_0_is_not_chosen(program: Program) {
+    let primary = Server::start(&program, &[]).await;
+    let options = [("replica-priority", "0")];
+    let replica = Server::start_replica(&program, &primary, &options).await;
+    let sentinel = Server::start_sentinel(&program).await;
+    let client = sentinel.hera().await;
+    monitor(&client, &primary.address()).await;
+    let priority = |wanted: u32| {
+        let client = &client;
+        eventually(move || async move {
+            let known = client.sentinel_replicas(NAME).await.unwrap();
+            match &known[..] {
+                [one] if one.priority == wanted && one.link_up => Ok(()),
+                _ => Err(known),
+            }
+        })
+    };
+    priority(0).await;
+    let plain = SentinelFailoverKind::Plain;
+    let start = client.sentinel_failover(NAME, plain).await;
+    assert_eq!(start, Ok(SentinelFailoverStart::NoGoodReplica));
+    // Set while it runs, it is chosen as soon as the sentinel has heard of it.
+    let server = replica.hera().await;
+    server
+        .config_set(&[("replica-priority", "50")])
+        .await
+        .unwrap();
+    priority(50).await;
+    let start = client.sentinel_failover(NAME, plain).await;
+    assert_eq!(start, Ok(SentinelFailoverStart::Started));
+    replica.until(|info| info.role == Role::Primary).await;
+}
+
+/// What Hera gives to the pods, with the folders of the test.
+pub async fn a_sentinel_starts_with_what_hera_builds(program: Program) {
+    use hera::operators::redis::{api, build, model, validate};
+    let spec = serde_json::json!({
+        "mode": "Sentinel",
+        "engine": if program.name.starts_with("valkey") { "Valkey" } else { "Redis" },
+    });
+    let mut redis = api::Redis::new("db", serde_json::from_value(spec).unwrap());
+    redis.metadata.namespace = Some("shop".into());
+    redis.metadata.uid = Some("uid".into());
+    let observed = model::Observed::default();
+    let valid = validate::validate(&redis, &observed).unwrap();
+    let credentials = model::Credentials {
+        default: "one".into(),
+        operator: "two".into(),
+        replication: "three".into(),
+        probe: "four".into(),
+    };
+    let built = build::build(&valid, &observed, &credentials).unwrap();
+    let data = built.sentinel_secret.unwrap().data.unwrap();
+    let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
+    let sentinel =
+        Server::start_with_files(&program, &text("sentinel.conf"), &text("users.acl")).await;
+    let hera = sentinel.login_with("hera", "two").await.unwrap();
+    assert_eq!(hera.sentinel_primaries().await, Ok(vec![]));
+    // It keeps what it is told in its file, and its users out of it.
+    let nobody = Address::new("127.0.0.1", free_port());
+    hera.sentinel_monitor(NAME, &nobody, 2).await.unwrap();
+    let app = sentinel.login_with("default", "one").await.unwrap();
+    assert_eq!(app.sentinel_primary_address(NAME).await, Ok(Some(nobody)));
+    let refused = app.sentinel_remove(NAME).await;
+    assert!(matches!(refused, Err(Failure::Command(text)) if text.starts_with("NOPERM")));
+    assert!(sentinel.login_with("default", "two").await.is_err());
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,6 +90,12 @@ impl Server {
         Self::start_as(Kind::Sentinel, program, &[]).await
     }
 
+    /// Starts a sentinel with this id that monitors nothing.
+    pub async fn start_sentinel_as(program: &Program, id: &str) -> Self {
+        let id = format!("myid {id}");
+        Self::start_as(Kind::Sentinel, program, &[("sentinel", &id)]).await
+    }
+
     async fn start_as(kind: Kind, program: &Program, options: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options
@@ -174,6 +180,42 @@ impl Server {
             }
         })
         .await
+    }
+
+    /// A sentinel with these two files, their folders and port replaced by those of the test.
+    pub async fn start_with_files(program: &Program, conf: &str, users: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let path = folder.path().display().to_string();
+        std::fs::write(folder.path().join("users.acl"), users).unwrap();
+        let text = conf
+            .replace("26379", &port.to_string())
+            .replace("/etc/hera", &path)
+            .replace("/data", &path);
+        let text = format!("{text}logfile {path}/log\n");
+        let child = spawn(program, Kind::Sentinel, folder.path(), &text);
+        let mut server = Self {
+            program: program.clone(),
+            kind: Kind::Sentinel,
+            child,
+            port,
+            bus_port: port,
+            folder,
+            options: Vec::new(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}:\n{}", server.log());
+            assert!(Instant::now() < deadline, "{}", server.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server
+    }
+
+    /// Logged in as a user with this password.
+    pub async fn login_with(&self, user: &str, password: &str) -> Result<Client, Failure> {
+        Client::connect(&self.address(), &Credentials::new(user, password), limits()).await
     }
 
     /// Logged in as a user with [`PASSWORD`].

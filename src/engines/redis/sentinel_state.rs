@@ -46,6 +46,12 @@ impl SentinelFlags {
     }
 }
 
+impl FromIterator<String> for SentinelFlags {
+    fn from_iter<I: IntoIterator<Item = String>>(words: I) -> Self {
+        Self(words.into_iter().collect())
+    }
+}
+
 /// How far a failover that this sentinel leads has come (`failover-state`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SentinelFailoverState {
@@ -277,7 +283,7 @@ fn address(fields: &Fields) -> Result<Address, Failure> {
 
 fn flags(fields: &Fields) -> Result<SentinelFlags, Failure> {
     let words = text(fields, "flags")?.split(',');
-    Ok(SentinelFlags(words.map(str::to_owned).collect()))
+    Ok(words.map(str::to_owned).collect())
 }
 
 fn role(fields: &Fields) -> Option<Role> {

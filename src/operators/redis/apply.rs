@@ -28,6 +28,7 @@ impl Operator {
             user_connection_secrets,
             config_map,
             start_config_map,
+            sentinel_secret,
             services,
             network_policy,
             disruption_budgets,
@@ -44,6 +45,9 @@ impl Operator {
                 same(start_config_map, &live.start_config_maps),
             )?,
         ];
+        if let Some(s) = sentinel_secret {
+            first.push(Item::new(s, o.sentinels.secret.as_ref())?);
+        }
         for s in user_connection_secrets {
             let mut own = live.user_secrets.iter();
             let found = own.find(|l| l.metadata.name == s.metadata.name);
@@ -59,6 +63,7 @@ impl Operator {
             .disruption_budget
             .iter()
             .chain(&o.cluster.budgets)
+            .chain(&o.sentinels.budget)
             .collect();
         for budget in disruption_budgets {
             let observed = budgets
@@ -69,7 +74,9 @@ impl Operator {
         let mut sets = Vec::new();
         for set in statefulsets {
             let observed = live.statefulset.iter().chain(o.cluster.sets.values());
-            let mut observed = observed.filter(|l| l.metadata.name == set.metadata.name);
+            let mut observed = observed
+                .chain(&o.sentinels.set)
+                .filter(|l| l.metadata.name == set.metadata.name);
             sets.push(Item::new(set, observed.next())?);
         }
         let summary =
@@ -123,6 +130,12 @@ impl Operator {
         let (live, client, options) = (&o.objects, &self.ctx.client, Options::default());
         for orphan in delete::orphans(services, &live.services) {
             delete::delete(client, orphan, &v.owner, &options).await?;
+        }
+        if let Some(secret) = o.sentinels.secret.as_ref()
+            && !v.watched()
+            && o.sentinels.set.is_none()
+        {
+            delete::delete(client, secret, &v.owner, &options).await?;
         }
         for unused in build::unused_user_secrets(v, o) {
             delete::delete(client, unused, &v.owner, &options).await?;

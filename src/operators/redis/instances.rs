@@ -172,6 +172,12 @@ impl Instances {
         }
     }
 
+    /// How Hera logs in at this server, for connections of its own.
+    pub fn login(&self, redis: &str, pod: &str) -> Result<Credentials, Failure> {
+        let found = self.with(redis, |pods| pods.get(pod).map(|c| c.credentials.clone()));
+        found.ok_or(Failure::Refused)
+    }
+
     /// Whether the server serves this certificate. It is asked until it does, and then not again until the version changes.
     pub async fn serves(&self, redis: &str, pod: &str, material: &Material) -> Option<bool> {
         let (address, served) = self.with(redis, |pods| {
@@ -273,7 +279,7 @@ impl Instances {
 }
 
 /// The state that a failed call tells of. A refused connection proves that the process is gone; a closed one does not yet.
-fn judge(failure: &Failure, silent_for: Duration) -> Server {
+pub(super) fn judge(failure: &Failure, silent_for: Duration) -> Server {
     match failure {
         Failure::Refused => Server::Down,
         Failure::Busy => Server::Busy,

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod rbac;
 pub mod reasons;
 pub mod reconcile;
+pub mod sentinels;
 pub mod status;
 pub mod users;
 pub mod validate;
@@ -45,6 +46,7 @@ use self::certificates::Certificates;
 use self::instances::Instances;
 use self::metrics::Metrics;
 use self::reconcile::Latest;
+use self::sentinels::Connections;
 use crate::k8s::prometheus::{PodMonitor, PrometheusRule};
 use crate::manager::caches::{Cache, Kind};
 use crate::manager::{Context, Registration, controller};
@@ -61,6 +63,7 @@ pub struct Operator {
     ctx: Context,
     caches: Watched,
     instances: Instances,
+    sentinels: Connections,
     latest: Latest,
     metrics: Metrics,
     certificates: Certificates,
@@ -153,6 +156,7 @@ async fn run(ctx: Context, caches: Watched) {
         ctx: ctx.clone(),
         caches,
         instances: Instances::new(sender),
+        sentinels: Connections::default(),
         latest: Latest::default(),
         metrics,
         certificates: Certificates::default(),

@@ -2,6 +2,7 @@
 
 mod claims;
 mod cluster;
+mod sentinels;
 mod source;
 
 use std::collections::HashSet;
@@ -24,7 +25,7 @@ use super::build::OPERATOR_USER;
 use super::certificates::Material;
 use super::model::{
     CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, EXPORTER, Instance, NAME_LABEL, Objects,
-    Observed, PORT, PodState, Problem, READINESS_GATE,
+    Observed, PORT, PodState, Problem, READINESS_GATE, SENTINEL_CONTAINER,
 };
 use super::users::{self, DEFAULT};
 use super::{Operator, directives};
@@ -71,6 +72,7 @@ impl Operator {
         if clustered {
             self.shards(redis, &mut observed, now);
         }
+        self.sentinels(redis, &mut observed, now);
         let certificate = self.certificate(redis, &mut observed).await;
         let reachable = redis.spec.tls.is_none() || certificate.is_some();
         if let Some(credentials) = credentials.filter(|_| reachable) {
@@ -79,6 +81,8 @@ impl Operator {
             if clustered {
                 self.ask_nodes(&mut observed).await;
             }
+            self.ask_sentinels(redis, &mut observed, credentials, certificate.as_deref())
+                .await;
         }
         self.storage_class(redis, &mut observed).await;
         observed
@@ -467,9 +471,10 @@ fn pod_state(pod: &Pod, scheduled: Option<&PodCondition>) -> PodState {
                 .and_then(|c| c.message.clone()),
         );
     }
+    let is_main = |name: &str| [CONTAINER, SENTINEL_CONTAINER].contains(&name);
     let container = status
         .and_then(|s| s.container_statuses.as_ref())
-        .and_then(|c| c.iter().find(|c| c.name == CONTAINER));
+        .and_then(|c| c.iter().find(|c| is_main(&c.name)));
     let Some(state) = container.and_then(|c| c.state.as_ref()) else {
         return PodState::Waiting("ContainerCreating".into(), String::new());
     };

@@ -75,6 +75,11 @@ mod list {
             UsersVerified = "Every user is as spec.auth says on every instance that answers.", "Nothing.";
         UsersPending = "Users or their passwords are being set.", "Wait; the message names the instances that are waited for.";
         InvalidUser = "The server refuses the rules of a user, which stays as it was; all other users are applied.", "Correct the rules that the message names.";
+            SentinelsAgree = "Every sentinel watches the primary and sees every instance.", "Nothing.";
+        SentinelsLearning = "Sentinels are getting to know the primary, the replicas or each other.", "Wait; look at the network between the pods when it lasts.";
+        SentinelsDisagree = "A sentinel names another primary than the others; it is told anew.", "Wait.";
+        SentinelUnavailable = "A sentinel does not answer; the others can still fail over, unless the message says otherwise.", "Look at the pod that the message names.";
+        SentinelQuorumLost = "So many sentinels do not answer that the others cannot fail over.", "Look at the pods of the sentinels; Hera fails over meanwhile when it is certain that the sentinels do not.";
             CertificateServed = "Every server serves the certificate of the Secret.", "Nothing.";
         CertificatePending = "A server does not serve the certificate of the Secret yet; it goes on with the former one.", "Wait: a changed Secret reaches the pods within about a minute.";
         CertificateExpired = "The certificate of the Secret is not valid any more.", "Renew the certificate in the Secret that the message names; no restart is needed.";

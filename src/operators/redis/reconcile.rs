@@ -115,6 +115,7 @@ impl Controller for Operator {
 impl Operator {
     fn end(&self, key: &str) {
         self.instances.forget(key);
+        self.sentinels.forget(key);
         self.certificates.forget(key);
         self.ctx.rollouts.finished(key);
     }

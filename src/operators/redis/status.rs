@@ -3,6 +3,7 @@
 pub mod bootstrap;
 mod capacity;
 pub mod cluster;
+mod sentinel;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -100,6 +101,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
     };
     let problems = problems(p, ready);
     conditions_of(p, &mut new, serving.is_some(), &problems);
+    sentinel::add(p, &mut new);
     new.blockers = problems
         .iter()
         .map(|problem| blocker(problem, old, p.now))
@@ -187,6 +189,7 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(f.primary.clone());
     list.extend(f.tls.clone());
     list.extend(f.slots.clone());
+    list.extend(f.sentinels.clone());
     list.extend(f.storage.clone());
     list.extend(f.pods.iter().cloned());
     list.extend(f.config.clone());
@@ -434,6 +437,8 @@ pub(super) fn in_progress(reason: &str) -> bool {
         reasons::BootstrapCopying,
         reasons::BootstrapFollowing,
         reasons::BootstrapCuttingOver,
+        reasons::SentinelsLearning,
+        reasons::SentinelsDisagree,
     ]
     .contains(&reason)
 }

@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::api::{ROTATE_PASSWORD_ANNOTATION, Redis, SecretKeyRef};
+use super::api::{Mode, ROTATE_PASSWORD_ANNOTATION, Redis, SecretKeyRef};
 use super::model::{Account, Instance, Observed, PodState, UserEntry, Validated};
-use crate::engines::redis::password_hash;
+use crate::engines::redis::{password_hash, sentinel_acl_rules, sentinel_client_acl_rules};
 
 /// The user that exists on every server. Its rules are not Hera's.
 pub const DEFAULT: &str = "default";
 /// Its rules in the file that servers start from.
 pub const DEFAULT_RULES: &str = "~* &* +@all";
+/// The user with which sentinels log in at the servers and at each other.
+pub const SENTINEL_USER: &str = "hera-sentinel";
 /// Key of the Secret of the servers with the ACL file.
 pub const FILE_KEY: &str = "users.acl";
 /// Key of the Secret of the servers with the users that Hera made: their names, and the hashes of passwords that it gave them.
@@ -272,6 +274,32 @@ pub fn asked(redis: &Redis, o: &Observed) -> Vec<String> {
         .flat_map(|a| a.users.iter().map(|u| u.name.clone()))
         .chain(record(o).into_keys())
         .chain([DEFAULT.to_owned()])
+        .chain(sentinels_known(redis, o).then(|| SENTINEL_USER.to_owned()))
         .collect();
     names.into_iter().collect()
+}
+
+/// Sentinels may log in at the servers, or are to.
+fn sentinels_known(redis: &Redis, o: &Observed) -> bool {
+    redis.spec.mode == Mode::Sentinel
+        || o.sentinels.secret.is_some()
+        || filed(o).contains_key(SENTINEL_USER)
+}
+
+/// The user of sentinels as every server has it.
+pub fn of_sentinels(password: &SecretString) -> UserEntry {
+    UserEntry {
+        enabled: true,
+        hashes: vec![password_hash(password.expose_secret())],
+        rules: sentinel_acl_rules(),
+    }
+}
+
+/// The users of clients as every sentinel has them: with the passwords that they have at the servers, to ask who the primary is.
+pub fn at_sentinels(v: &Validated, o: &Observed) -> BTreeMap<String, UserEntry> {
+    let known = wanted(v, o).into_iter().map(|(name, entry)| {
+        let rules = sentinel_client_acl_rules();
+        (name, UserEntry { rules, ..entry })
+    });
+    known.collect()
 }

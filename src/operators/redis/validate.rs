@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod monitoring;
+mod sentinel;
 mod users;
 
 use std::time::Duration;
@@ -113,6 +114,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     let auth = users::auth(redis, &mut errors);
     let namespace = redis.metadata.namespace.clone().unwrap_or_default();
     let bootstrap = bootstrap::bootstrap(spec, &namespace, &mut errors);
+    let sentinel = sentinel::sentinel(spec, &mut errors);
     let owner = owner::controller_reference(redis).map_err(|e| {
         vec![FieldError {
             field: "metadata".into(),
@@ -140,6 +142,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
             0
         },
         shard: None,
+        sentinel,
         resources: spec.resources.clone().unwrap_or_default(),
         max_memory,
         memory_policy: spec
@@ -208,8 +211,8 @@ impl Errors {
     }
 }
 
-/// On the way from Replication to Standalone it stays Replication until the first pod is the primary and the only one: before that
-/// the Service may not lead to all pods.
+/// On the way to Standalone it is Replication until the first pod is the primary and the only one: before that the Service may not
+/// lead to all pods.
 fn mode(spec: &RedisSpec, name: &str, observed: &Observed) -> Mode {
     let others = observed
         .instances

@@ -13,6 +13,7 @@ mod monitoring;
 mod recovery;
 mod rolling;
 mod scale;
+mod sentinel;
 mod standalone;
 mod storage;
 mod tls;

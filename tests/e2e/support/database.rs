@@ -216,10 +216,25 @@ impl Database {
         .await;
     }
 
-    /// Its pods by name.
+    /// Its pods with servers, by name.
     pub async fn pods(&self) -> BTreeMap<String, Pod> {
+        self.pods_of("server").await
+    }
+
+    /// The pods of its sentinels, by name.
+    pub async fn sentinels(&self) -> BTreeMap<String, Pod> {
+        self.pods_of("sentinel").await
+    }
+
+    async fn pods_of(&self, component: &str) -> BTreeMap<String, Pod> {
         let list = self.list::<Pod>().await;
-        list.into_iter().map(|p| (p.name_any(), p)).collect()
+        let mut pods: BTreeMap<String, Pod> = list.into_iter().map(|p| (p.name_any(), p)).collect();
+        pods.retain(|_, pod| {
+            pod.labels()
+                .get("app.kubernetes.io/component")
+                .is_some_and(|c| c == component)
+        });
+        pods
     }
 
     /// One pod.

@@ -11,5 +11,6 @@ pub mod server;
 pub mod sharded;
 pub mod snapshot;
 pub mod wait;
+pub mod watch;
 pub mod witness;
 pub mod writer;

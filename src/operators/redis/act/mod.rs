@@ -5,6 +5,7 @@ mod bootstrap;
 mod cluster;
 mod objects;
 mod primary;
+mod sentinel;
 mod users;
 
 use futures::future::join_all;
@@ -177,6 +178,7 @@ impl Pass<'_> {
             }
             Step::Cluster(step) => self.cluster_step(step, outcome).await,
             Step::Bootstrap(step) => self.bootstrap(step, outcome).await,
+            Step::Sentinel(step) => self.sentinel_step(step, outcome).await,
         }
     }
 

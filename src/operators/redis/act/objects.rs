@@ -35,13 +35,22 @@ impl Pass<'_> {
     }
 
     pub(super) async fn delete_pod(&self, name: &str, uid: &str) -> Result<(), Undone> {
+        let labels = &build::identity(self.v).selector();
+        let proof = Proof::Labelled { name, labels };
+        self.delete_pod_of(name, uid, proof).await
+    }
+
+    pub(super) async fn delete_pod_of(
+        &self,
+        name: &str,
+        uid: &str,
+        proof: Proof<'_>,
+    ) -> Result<(), Undone> {
         self.confirm().await?;
         let found = self.pod(name)?;
         if found.uid().as_deref() != Some(uid) {
             return stale(format!("{name} was replaced"));
         }
-        let labels = &build::identity(self.v).selector();
-        let proof = Proof::Labelled { name, labels };
         delete::delete(
             &self.op.ctx.client,
             &*found,

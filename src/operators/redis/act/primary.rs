@@ -135,6 +135,9 @@ impl Pass<'_> {
     }
 
     pub(super) async fn hand_over(&self, from: &str, to: &str) -> Result<(), Undone> {
+        if self.v.watched() && self.hand_over_by_sentinels(from, to).await? {
+            return Ok(());
+        }
         self.confirm().await?;
         let target = self.address(to)?;
         let (primary, replica) = (self.client(from).await?, self.client(to).await?);

@@ -6,6 +6,7 @@ mod bootstrap;
 mod memory;
 mod monitoring;
 mod policy;
+mod sentinel;
 mod services;
 mod status;
 mod storage;
@@ -25,6 +26,7 @@ pub use bootstrap::{Bootstrap, External};
 pub use memory::{EvictionPolicy, Memory};
 pub use monitoring::{Exporter, Monitoring, PodMonitorTemplate, RulesTemplate};
 pub use policy::AccessPolicy;
+pub use sentinel::Sentinel;
 pub use services::{ServiceTemplate, ServiceType, Services};
 pub use status::{
     Blocker, BootstrapState, BootstrapStatus, Election, ElectionKind, InstanceStatus, NodeStatus,
@@ -76,6 +78,10 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("self.mode != 'Cluster' || !has(self.replicas)").message("spec.replicas: must be absent in mode Cluster; use spec.shards and spec.replicasPerShard"),
     validation = Rule::new("self.mode == 'Cluster' || !has(self.shards)").message("spec.shards: only in mode Cluster"),
     validation = Rule::new("self.mode == 'Cluster' || !has(self.replicasPerShard)").message("spec.replicasPerShard: only in mode Cluster"),
+    validation = Rule::new("self.mode == 'Sentinel' || !has(self.sentinel)").message("spec.sentinel: only in mode Sentinel"),
+    validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.quorum) || self.sentinel.quorum <= (has(self.sentinel.replicas) ? self.sentinel.replicas : 3)").message("spec.sentinel.quorum: must not be higher than the number of sentinels, otherwise they never fail over"),
+    validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.downAfter) || (duration(self.sentinel.downAfter) >= duration('1s') && duration(self.sentinel.downAfter) <= duration('10m'))").message("spec.sentinel.downAfter: must be between 1s and 10m"),
+    validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.failoverTimeout) || (duration(self.sentinel.failoverTimeout) >= duration('5s') && duration(self.sentinel.failoverTimeout) <= duration('60m'))").message("spec.sentinel.failoverTimeout: must be between 5s and 60m"),
     validation = Rule::new("self.mode != 'Cluster' || !has(self.tls)").message("spec.tls: cannot be used in mode Cluster yet"),
     validation = Rule::new("(self.mode == 'Cluster') == (oldSelf.mode == 'Cluster')").message("spec.mode: cannot be changed to or from Cluster; create another Redis and move the data by replication"),
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
@@ -99,14 +105,18 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Standalone: one server. Replication: a primary and replicas, with failover by Hera. Cluster: shards with a part of the data each,
+    /// Standalone: one server. Replication: a primary and replicas, with failover by Hera. Sentinel: the same, with failover by sentinels
+    /// for clients that speak their protocol. Cluster: shards with a part of the data each,
     /// which fail over by themselves.
     #[serde(default)]
     pub mode: Mode,
-    /// Number of pods with data, the primary included. Default: 3 in mode Replication, 1 in mode Standalone.
+    /// Number of pods with data, the primary included. Default: 3 in modes Replication and Sentinel, 1 in mode Standalone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 20))]
     pub replicas: Option<i32>,
+    /// The sentinels of mode Sentinel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<Sentinel>,
     /// Number of shards in mode Cluster: primaries that hold a part of the data each. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 3, max = 64))]
@@ -185,6 +195,8 @@ pub enum Mode {
     /// A primary and replicas; Hera fails over.
     #[default]
     Replication,
+    /// A primary and replicas; sentinels fail over, and tell clients who the primary is.
+    Sentinel,
     /// Shards, each a primary with replicas; the servers fail over by themselves.
     Cluster,
 }

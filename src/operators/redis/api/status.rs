@@ -60,6 +60,9 @@ pub struct RedisStatus {
     /// In mode Cluster: all slots had an owner once, so that slots without one have lost their data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_formed: Option<bool>,
+    /// In mode Sentinel: sentinels that watch the primary and see each other, of those wanted: `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinels: Option<String>,
     /// The last decision on who is the primary. It is written before it is carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<Election>,

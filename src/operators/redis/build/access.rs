@@ -8,8 +8,10 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::api::Engine;
-use super::super::model::{CA_KEY, Credentials, Observed, PORT, UserEntry, Validated};
-use super::super::users::{self, DEFAULT, DEFAULT_RULES};
+use super::super::model::{
+    CA_KEY, Credentials, Observed, PORT, SENTINEL_PORT, UserEntry, Validated,
+};
+use super::super::users::{self, DEFAULT, DEFAULT_RULES, SENTINEL_USER};
 use super::{exporter, metadata, tls};
 use crate::engines::redis::{
     exporter_acl_rules, hera_acl_rules, hera_cluster_acl_rules, password_hash, probe_acl_rules,
@@ -75,6 +77,9 @@ pub fn server_secret(v: &Validated, o: &Observed, c: &Credentials) -> Secret {
             &password,
             exporter_acl_rules(),
         ));
+    }
+    if v.watched() {
+        file.push_str(&users::of_sentinels(&c.sentinel()).line(SENTINEL_USER));
     }
     for (name, entry) in users::to_file(v, o) {
         file.push_str(&entry.line(&name));
@@ -211,6 +216,12 @@ fn connection(
     }
     if v.clustered() {
         data.insert("mode".to_owned(), bytes("cluster"));
+    }
+    if v.watched() {
+        let name = v.monitored_name();
+        data.insert("sentinel-host".to_owned(), bytes(v.sentinel_host()));
+        data.insert("sentinel-port".to_owned(), bytes(SENTINEL_PORT.to_string()));
+        data.insert("sentinel-master".to_owned(), bytes(name));
     }
     if v.gated() {
         data.insert(

@@ -56,6 +56,10 @@ fn redis_conf(v: &Validated) -> String {
     if v.gated() {
         text.push_str("replicaof 127.0.0.1 1\n");
     }
+    if v.watched() {
+        // No sentinel promotes a server before Hera has seen it in sync. The file of pods that run already does not matter.
+        text.push_str("replica-priority 0\n");
+    }
     if v.clustered() {
         // The plan decides who is whose replica, and which replica takes over is for the servers to vote, however long its link was
         // down: a shard without a primary is worse than lost writes.

@@ -7,6 +7,7 @@ mod monitoring;
 mod network;
 pub mod patch;
 mod policy;
+mod sentinel;
 mod statefulset;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use access::{
 pub use exporter::EXPORTER_USER;
 pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, published};
 pub use patch::PatchError;
+pub use sentinel::sentinel_identity;
 
 /// Everything that one `Redis` owns, but its endpoint slices and claims.
 #[derive(Clone, Debug)]
@@ -42,12 +44,14 @@ pub struct Resources {
     pub user_connection_secrets: Vec<Secret>,
     pub config_map: ConfigMap,
     pub start_config_map: ConfigMap,
+    /// Configuration and users of the sentinels.
+    pub sentinel_secret: Option<Secret>,
     pub services: Vec<Service>,
     pub network_policy: Option<NetworkPolicy>,
     pub pod_monitor: Option<PodMonitor>,
     pub prometheus_rule: Option<PrometheusRule>,
     pub disruption_budgets: Vec<PodDisruptionBudget>,
-    /// One, or in mode Cluster one for each shard.
+    /// One, in mode Cluster one for each shard, and in mode Sentinel that of the sentinels.
     pub statefulsets: Vec<StatefulSet>,
 }
 
@@ -64,17 +68,23 @@ pub fn build(
         user_connection_secrets: access::user_connection_secrets(v, o),
         config_map: config::config_map(v, o),
         start_config_map: config::start_config_map(v),
-        services: network::services(v),
+        sentinel_secret: sentinel::secret(v, o, credentials),
+        services: network::services(v)
+            .into_iter()
+            .chain(sentinel::service(v))
+            .collect(),
         network_policy: policy::network_policy(v, o),
         pod_monitor: monitoring::pod_monitor(v),
         prometheus_rule: monitoring::prometheus_rule(v),
         disruption_budgets: groups
             .iter()
             .filter_map(|(v, _)| network::disruption_budget(v))
+            .chain(sentinel::disruption_budget(v))
             .collect(),
         statefulsets: groups
             .iter()
             .map(|(v, o)| statefulset::statefulset(v, o))
+            .chain(sentinel::statefulset(v))
             .collect::<Result<_, _>>()?,
     })
 }

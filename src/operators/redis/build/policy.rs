@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-use super::super::model::{EXPORTER_PORT, NAME_LABEL, Observed, PORT, Validated};
+use super::super::model::{EXPORTER_PORT, NAME_LABEL, Observed, PORT, SENTINEL_PORT, Validated};
 use super::metadata;
 use crate::k8s::labels;
 
@@ -23,9 +23,14 @@ pub fn network_policy(v: &Validated, o: &Observed) -> Option<NetworkPolicy> {
         pod_selector: Some(pods.clone()),
         ..NetworkPolicyPeer::default()
     };
-    // The database's own pods, on every port: replication, the cluster bus.
+    // The database's own pods, on every port: replication, the cluster bus, sentinels.
     let mut rules = vec![from(vec![own, hera(o)], &[])];
-    rules.extend(rule(&wanted.clients, &[PORT]));
+    let ports: &[u16] = if v.watched() {
+        &[PORT, SENTINEL_PORT]
+    } else {
+        &[PORT]
+    };
+    rules.extend(rule(&wanted.clients, ports));
     if v.monitoring.exporter.is_some() {
         rules.extend(rule(&wanted.monitoring, &[EXPORTER_PORT]));
     }

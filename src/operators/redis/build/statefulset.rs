@@ -196,27 +196,13 @@ fn template(v: &Validated) -> PodTemplateSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_SECONDS),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: Some(USER),
-                run_as_group: Some(USER),
-                fs_group: Some(USER),
-                fs_group_change_policy: Some("OnRootMismatch".into()),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".into(),
-                    localhost_profile: None,
-                }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(pod_security()),
             readiness_gates: (v.gated() || v.clustered()).then(|| {
                 vec![PodReadinessGate {
                     condition_type: READINESS_GATE.into(),
                 }]
             }),
-            topology_spread_constraints: Some(vec![
-                spread(v, "kubernetes.io/hostname"),
-                spread(v, "topology.kubernetes.io/zone"),
-            ]),
+            topology_spread_constraints: Some(spread(&selector(v))),
             containers: [container(v)]
                 .into_iter()
                 .chain(exporter::container(v))
@@ -227,17 +213,51 @@ fn template(v: &Validated) -> PodTemplateSpec {
     }
 }
 
-fn spread(v: &Validated, key: &str) -> TopologySpreadConstraint {
-    TopologySpreadConstraint {
+/// What the restricted Pod Security Standard asks of a pod.
+pub(super) fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".into()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What it asks of a container, and a root file system that nobody writes to.
+pub(super) fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".into()]),
+            add: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// Pods with these labels are spread as evenly as can be.
+pub(super) fn spread(labels: &BTreeMap<String, String>) -> Vec<TopologySpreadConstraint> {
+    let over = |key: &str| TopologySpreadConstraint {
         max_skew: 1,
         topology_key: key.into(),
         when_unsatisfiable: "ScheduleAnyway".into(),
         label_selector: Some(LabelSelector {
-            match_labels: Some(selector(v)),
+            match_labels: Some(labels.clone()),
             ..LabelSelector::default()
         }),
         ..TopologySpreadConstraint::default()
-    }
+    };
+    vec![
+        over("kubernetes.io/hostname"),
+        over("topology.kubernetes.io/zone"),
+    ]
 }
 
 fn container(v: &Validated) -> Container {
@@ -252,15 +272,7 @@ fn container(v: &Validated) -> Container {
         env: v.clustered().then(|| vec![pod_ip()]),
         ports: Some(ports(v)),
         resources: Some(v.resources.clone()),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".into()]),
-                add: None,
-            }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(container_security()),
         // A server that loads, synchronises or runs a long script still answers something, so these never end it. One that gives no
         // answer at all for three minutes is ended; in mode Replication Hera has taken over from it long before.
         startup_probe: Some(Probe {

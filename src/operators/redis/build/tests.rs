@@ -6,7 +6,7 @@ mod observability;
 use std::collections::BTreeSet;
 
 use kube::CustomResourceExt;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::super::api::{Redis, RedisSpec};
@@ -59,9 +59,10 @@ fn built(spec: &Value) -> String {
         v.storage.as_ref().map(|s| (s.when_deleted, s.when_scaled)),
         v.update.clone(),
         v.bootstrap.clone(),
+        v.sentinel.clone(),
     );
     json!({
-        "secrets": [r.server_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
+        "secrets": [r.server_secret, r.sentinel_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
         "configMaps": [r.config_map, r.start_config_map], "services": r.services, "policy": r.network_policy, "monitor": r.pod_monitor, "rule": r.prometheus_rule, "budgets": r.disruption_budgets, "sets": r.statefulsets,
         "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
     })
@@ -96,6 +97,18 @@ fn base() -> Value {
 fn every_leaf_of_the_spec_changes_what_is_built() {
     let before = built(&base());
     for (path, patch) in leaves::changes() {
+        let mut spec = base();
+        super::patch::merge(&mut spec, &patch);
+        assert_ne!(built(&spec), before, "spec.{path} is ignored");
+    }
+}
+
+#[test]
+fn every_leaf_of_the_sentinels_changes_what_is_built() {
+    let mut sentinel = base();
+    super::patch::merge(&mut sentinel, &json!({"mode": "Sentinel"}));
+    let before = built(&sentinel);
+    for (path, patch) in leaves::sentinels() {
         let mut spec = base();
         super::patch::merge(&mut spec, &patch);
         assert_ne!(built(&spec), before, "spec.{path} is ignored");
@@ -152,6 +165,49 @@ fn the_pod_template_is_what_it_was() {
         r.statefulsets[0].spec.as_ref().unwrap().template
     );
     insta::assert_snapshot!("redis_conf", r.start_config_map.data.unwrap()["redis.conf"]);
+}
+
+/// The same of the sentinels.
+#[test]
+fn the_pod_template_of_the_sentinels_is_what_it_was() {
+    let spec = json!({"mode": "Sentinel", "version": "8.0"});
+    let v = validate(&redis(&spec), &Observed::default()).unwrap();
+    let r = build(&v, &Observed::default(), &credentials()).unwrap();
+    let set = r.statefulsets[1].spec.as_ref().unwrap();
+    insta::assert_yaml_snapshot!("sentinel_pod_template", set.template);
+    let data = r.sentinel_secret.unwrap().data.unwrap();
+    let text = String::from_utf8(data["sentinel.conf"].0.clone()).unwrap();
+    insta::assert_snapshot!("sentinel_conf", text);
+}
+
+/// Servers start alike in both modes, but that no sentinel promotes one before Hera has seen it in sync: no pod is restarted.
+#[test]
+fn from_replication_to_sentinel_the_pod_template_stays() {
+    let of = |mode: &str| {
+        let v = validate(&redis(&json!({"mode": mode})), &Observed::default()).unwrap();
+        let mut r = build(&v, &Observed::default(), &credentials()).unwrap();
+        let file = r.start_config_map.data.unwrap()["redis.conf"].clone();
+        (r.statefulsets.remove(0).spec.unwrap().template, file)
+    };
+    let (replication, sentinel) = (of("Replication"), of("Sentinel"));
+    assert_eq!(replication.0, sentinel.0);
+    assert!(!replication.1.contains("replica-priority"));
+    assert!(sentinel.1.contains("replica-priority 0\n"));
+}
+
+#[test]
+fn sentinels_know_only_hashes_of_the_passwords_of_clients() {
+    let v = validate(&redis(&json!({"mode": "Sentinel"})), &Observed::default()).unwrap();
+    let mut c = credentials();
+    c.default = SecretString::from("correct horse battery staple");
+    let r = build(&v, &Observed::default(), &c).unwrap();
+    let secret = r.sentinel_secret.unwrap().data.unwrap();
+    let users = String::from_utf8(secret["users.acl"].0.clone()).unwrap();
+    assert!(!users.contains("battery") && users.contains("user default on #"));
+    let conf = String::from_utf8(secret["sentinel.conf"].0.clone()).unwrap();
+    assert!(conf.contains(c.sentinel().expose_secret()));
+    let open = json!([r.statefulsets, r.services, r.disruption_budgets]).to_string();
+    assert!(!open.contains(c.sentinel().expose_secret()));
 }
 
 #[test]

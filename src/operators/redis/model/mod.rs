@@ -6,6 +6,7 @@ mod cluster;
 mod hold;
 mod observed;
 mod plan;
+mod sentinels;
 mod topology;
 mod users;
 mod window;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::api::{
     AccessPolicy, Engine, Mode, Monitoring, PodTemplatePatch, Retention, SecretKeyRef, Services,
@@ -33,6 +34,7 @@ pub use observed::{
     Certificate, Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync,
 };
 pub use plan::{Findings, Plan, Step};
+pub use sentinels::{Sentinel, SentinelStep, SentinelView, Sentinels, ValidSentinel};
 pub use topology::{Member, Topology};
 pub use users::{Account, Told, UserEntry};
 pub use window::Window;
@@ -41,6 +43,10 @@ pub use window::Window;
 pub const PORT: u16 = 6379;
 /// Port of the cluster bus: that of the server plus 10000.
 pub const BUS_PORT: u16 = PORT + 10_000;
+/// Port that every sentinel listens on.
+pub const SENTINEL_PORT: u16 = 26379;
+/// Name of a sentinel's container.
+pub const SENTINEL_CONTAINER: &str = "sentinel";
 /// Name of the server's container.
 pub const CONTAINER: &str = "redis";
 /// Name of the exporter's container, and of its volume.
@@ -94,6 +100,8 @@ pub struct Validated {
     pub shards: i32,
     /// Set in a view of one shard.
     pub shard: Option<i32>,
+    /// The sentinels, in mode Sentinel.
+    pub sentinel: Option<ValidSentinel>,
     /// Resources of the container.
     pub resources: ResourceRequirements,
     /// `maxmemory` in bytes; `None` without a memory limit.
@@ -256,9 +264,26 @@ impl Validated {
     pub fn primary_host(&self) -> String {
         format!("{}.{}.svc", self.primary_service(), self.namespace)
     }
+    /// Name of the StatefulSet of the sentinels, and of all else that is theirs.
+    pub fn sentinel_set(&self) -> String {
+        format!("{}-sentinel", self.name)
+    }
+    /// Host name of the sentinels' Service within the cluster.
+    pub fn sentinel_host(&self) -> String {
+        format!("{}.{}.svc", self.sentinel_set(), self.namespace)
+    }
+    /// The name that the sentinels know the primary under. No other database in the cluster has it, so that sentinels of two never
+    /// take each other for their own, whoever gets whose address.
+    pub fn monitored_name(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
     /// A server of this database starts as a replica of nobody and gets its role from Hera.
     pub fn gated(&self) -> bool {
-        self.mode == Mode::Replication
+        matches!(self.mode, Mode::Replication | Mode::Sentinel)
+    }
+    /// Sentinels watch the primary.
+    pub fn watched(&self) -> bool {
+        self.mode == Mode::Sentinel
     }
     /// The servers are nodes of a cluster.
     pub fn clustered(&self) -> bool {
@@ -277,4 +302,13 @@ pub struct Credentials {
     pub replication: SecretString,
     /// Of the user of probes.
     pub probe: SecretString,
+}
+
+impl Credentials {
+    /// Of the user that sentinels log in with, at the servers and at each other. It follows from the password of replicas, which is as
+    /// secret as the data.
+    pub fn sentinel(&self) -> SecretString {
+        let text = format!("sentinel {}", self.replication.expose_secret());
+        password_hash(&text).into()
+    }
 }

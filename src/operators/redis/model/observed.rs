@@ -10,7 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::{Account, Cluster, PORT, PrimaryLogin, Source, Told};
+use super::{Account, Cluster, PORT, PrimaryLogin, Sentinels, Source, Told};
 use crate::engines::redis::{AclUser, Info, Role};
 use crate::operators::redis::api::RedisStatus;
 
@@ -33,6 +33,8 @@ pub struct Observed {
     pub cluster: Cluster,
     /// The server that the first data comes from, while it is copied.
     pub source: Option<Source>,
+    /// The sentinels, and what they know.
+    pub sentinels: Sentinels,
     /// The claims, by ordinal.
     pub claims: Vec<Claim>,
     /// Name of the storage class of the spec, when it was looked up and does not exist.

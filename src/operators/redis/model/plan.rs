@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{BootstrapStep, ClusterStep, Problem};
+use super::{BootstrapStep, ClusterStep, Problem, SentinelStep};
 use crate::operators::redis::api::{Election, UserStatus};
 
 /// One thing to do.
@@ -109,6 +109,8 @@ pub enum Step {
     Cluster(ClusterStep),
     /// A step of copying an external server.
     Bootstrap(BootstrapStep),
+    /// A step on sentinels.
+    Sentinel(SentinelStep),
 }
 
 /// What is to be done now, and how things stand.
@@ -130,6 +132,8 @@ pub struct Plan {
     pub findings: Findings,
     /// How the users of `spec.auth.users` stand.
     pub users: Vec<UserStatus>,
+    /// Sentinels that watch the primary and see everybody.
+    pub sentinels: usize,
     /// This database restarts pods or is about to.
     pub rolling: bool,
 }
@@ -161,6 +165,8 @@ pub struct Findings {
     pub memory: Option<Problem>,
     /// What is wrong with the distribution of slots.
     pub slots: Option<Problem>,
+    /// What is wrong with the sentinels.
+    pub sentinels: Option<Problem>,
     /// What is wrong with pods.
     pub pods: Vec<Problem>,
 }
@@ -217,6 +223,7 @@ impl std::fmt::Display for Step {
             }
             Self::Cluster(step) => step.fmt(f),
             Self::Bootstrap(step) => step.fmt(f),
+            Self::Sentinel(step) => step.fmt(f),
         }
     }
 }

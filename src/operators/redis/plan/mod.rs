@@ -10,6 +10,7 @@ mod permission;
 mod pods;
 mod replication;
 mod roll;
+mod sentinel;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use super::model::{Observed, Plan, Step, Validated};
 
 pub use bootstrap::unusable;
 pub use election::HAND_OVER_TIMEOUT;
+pub use sentinel::{chooser, usable_replicas};
 
 /// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
 pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
@@ -33,6 +35,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     if v.hibernate {
         let mut plan = Plan::default();
         hibernation::plan(v, o, &mut plan);
+        sentinel::rest(v, o, &mut plan);
         storage::plan(v, o, &mut plan);
         return plan;
     }
@@ -43,7 +46,11 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
         roll::replace_broken(v, o, &mut plan);
         return plan;
     }
-    let verdict = election::decide(v, o, now);
+    let verdict = if v.watched() {
+        sentinel::decide(v, o, now)
+    } else {
+        election::decide(v, o, now)
+    };
     let mut plan = Plan {
         primary: verdict.primary.map(|p| p.pod.clone()),
         requeue: verdict.requeue,
@@ -61,6 +68,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
         }
     }
     roll::replace_broken(v, o, &mut plan);
+    sentinel::plan(v, o, verdict.primary, verdict.settled, now, &mut plan);
     plan
 }
 

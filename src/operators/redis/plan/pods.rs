@@ -15,7 +15,8 @@ pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {
     list
 }
 
-fn problem(i: &Instance) -> Option<Problem> {
+/// Why this pod does not serve.
+pub fn problem(i: &Instance) -> Option<Problem> {
     let pod = format!("Pod/{}", i.pod);
     if i.terminating {
         return Some(Problem::of(
@@ -96,4 +97,13 @@ fn server(i: &Instance, pod: &str) -> Option<Problem> {
             format!("{} refuses Hera's user: {words}", i.pod),
         ),
     }
+}
+
+/// It holds nothing, and does not start.
+pub fn never_served(i: &Instance) -> bool {
+    let stuck = matches!(
+        &i.pod_state,
+        PodState::Unscheduled(_) | PodState::Waiting(..) | PodState::Ended(_)
+    );
+    stuck && matches!(i.server, Server::Down)
 }

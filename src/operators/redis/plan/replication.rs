@@ -13,6 +13,7 @@ use super::super::model::{
 use super::super::reasons;
 use super::super::versions;
 use super::election::related;
+use super::sentinel;
 
 /// A silent instance that its primary does not hear either is replaced after this time.
 const HUNG_AFTER: Duration = Duration::from_secs(30);
@@ -133,7 +134,13 @@ pub fn successor<'a>(v: &Validated, o: &'a Observed, primary: &Instance) -> Opti
     o.instances
         .iter()
         .filter(|i| i.ordinal < v.replicas && !i.leaving() && i.in_sync_with(primary))
-        .filter(|i| i.info().is_some_and(|info| info.priority > 0))
+        .filter(|i| {
+            if v.watched() {
+                sentinel::would_choose(v, o, &i.pod)
+            } else {
+                i.info().is_some_and(|info| info.priority > 0)
+            }
+        })
         .filter_map(|i| {
             let link = links
                 .iter()
@@ -234,6 +241,7 @@ fn only(o: &Observed, pod: &str) -> Observed {
             .filter(|i| i.pod == pod)
             .cloned()
             .collect(),
+        sentinels: o.sentinels.clone(),
         ..Observed::default()
     }
 }

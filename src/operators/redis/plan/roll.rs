@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::model::{Instance, Observed, Plan, PodState, Problem, Server, Step, Validated};
+use super::super::model::{Instance, Observed, Plan, Problem, Step, Validated};
 use super::super::reasons;
 use super::permission;
+use super::pods::never_served;
 use super::replication::{hand_over, hand_over_pauses, successor};
 
 /// A pod this young may still be on its way into sync.
@@ -92,14 +93,6 @@ pub fn replace_broken(v: &Validated, o: &Observed, plan: &mut Plan) {
 fn members<'a>(v: &Validated, o: &'a Observed) -> impl Iterator<Item = &'a Instance> + use<'a> {
     let replicas = v.replicas;
     o.instances.iter().filter(move |i| i.ordinal < replicas)
-}
-
-fn never_served(i: &Instance) -> bool {
-    let stuck = matches!(
-        &i.pod_state,
-        PodState::Unscheduled(_) | PodState::Waiting(..) | PodState::Ended(_)
-    );
-    stuck && matches!(i.server, Server::Down)
 }
 
 fn settled(v: &Validated, i: &Instance, primary: &Instance) -> bool {

@@ -21,6 +21,7 @@ mod elections;
 mod permissions;
 mod properties;
 mod rolls;
+mod sentinels;
 mod users;
 mod volumes;
 

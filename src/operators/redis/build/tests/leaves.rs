@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 /// Patches of [`super::base`].
 pub fn changes() -> Vec<(&'static str, Value)> {
     let all = data().into_iter().chain(bootstrap()).chain(service());
+    let all = all.chain(sentinels());
     all.chain(super::observability::changes()).collect()
 }
 
@@ -31,6 +32,40 @@ fn bootstrap() -> Vec<(&'static str, Value)> {
             external(json!({"passwordSecretRef": {"key": "other"}})),
         ),
         ("bootstrap.external.tls", external(json!({"tls": true}))),
+    ]
+}
+
+/// The sentinels, each over [`super::base`] in mode Sentinel.
+pub fn sentinels() -> Vec<(&'static str, Value)> {
+    let over = |value: Value| json!({"mode": "Sentinel", "sentinel": value});
+    vec![
+        ("sentinel.replicas", over(json!({"replicas": 5}))),
+        ("sentinel.quorum", over(json!({"quorum": 3}))),
+        ("sentinel.downAfter", over(json!({"downAfter": "1500ms"}))),
+        (
+            "sentinel.failoverTimeout",
+            over(json!({"failoverTimeout": "2m"})),
+        ),
+        (
+            "sentinel.resources.limits",
+            over(json!({"resources": {"limits": {"memory": "64Mi"}}})),
+        ),
+        (
+            "sentinel.resources.requests",
+            over(json!({"resources": {"requests": {"memory": "64Mi"}}})),
+        ),
+        (
+            "sentinel.resources.claims.name",
+            over(json!({"resources": {"claims": [{"name": "gpu"}]}})),
+        ),
+        (
+            "sentinel.resources.claims.request",
+            over(json!({"resources": {"claims": [{"name": "gpu", "request": "one"}]}})),
+        ),
+        (
+            "sentinel.podTemplate",
+            over(json!({"podTemplate": {"spec": {"priorityClassName": "high"}}})),
+        ),
     ]
 }
 

@@ -135,9 +135,12 @@ impl<'a> Electorate<'a> {
     }
 
     fn eligible(&self) -> impl Iterator<Item = &'a Instance> + use<'a> {
-        self.o.instances.iter().filter(|i| {
-            i.info()
-                .is_some_and(|info| !info.loading && !info.sync_in_progress && info.priority > 0)
+        // Under sentinels the priority is Hera's own word to them.
+        let any_priority = self.v.watched();
+        self.o.instances.iter().filter(move |i| {
+            i.info().is_some_and(|info| {
+                !info.loading && !info.sync_in_progress && (any_priority || info.priority > 0)
+            })
         })
     }
 

@@ -36,10 +36,11 @@ pub struct Verdict<'a> {
     pub requeue: Option<Duration>,
 }
 
-struct Electorate<'a> {
-    v: &'a Validated,
-    o: &'a Observed,
-    now: Timestamp,
+/// What is known, and by which rules it is judged.
+pub(super) struct Electorate<'a> {
+    pub(super) v: &'a Validated,
+    pub(super) o: &'a Observed,
+    pub(super) now: Timestamp,
 }
 
 /// Finds the primary, or what has to be done to get one.
@@ -87,7 +88,7 @@ fn keys(i: &Instance) -> u64 {
     i.info().map_or(0, |info| info.keys)
 }
 
-fn wait<'a>(problem: Problem, seconds: f64) -> Verdict<'a> {
+pub(super) fn wait<'a>(problem: Problem, seconds: f64) -> Verdict<'a> {
     Verdict {
         problem: Some(problem),
         requeue: Some(Duration::from_secs_f64(seconds)),
@@ -96,18 +97,18 @@ fn wait<'a>(problem: Problem, seconds: f64) -> Verdict<'a> {
 }
 
 impl<'a> Electorate<'a> {
-    fn election(&self) -> Option<&'a Election> {
+    pub(super) fn election(&self) -> Option<&'a Election> {
         self.o.status.election.as_ref()
     }
 
-    fn find(&self, pod: &str, uid: &str) -> Option<&'a Instance> {
+    pub(super) fn find(&self, pod: &str, uid: &str) -> Option<&'a Instance> {
         self.o
             .instances
             .iter()
             .find(|i| i.pod == pod && i.uid == uid)
     }
 
-    fn named(&self, pod: &str) -> Option<&'a Instance> {
+    pub(super) fn named(&self, pod: &str) -> Option<&'a Instance> {
         self.o.instances.iter().find(|i| i.pod == pod)
     }
 
@@ -126,11 +127,11 @@ impl<'a> Electorate<'a> {
             .then_some(approved)
     }
 
-    fn since_decision(&self, election: &Election) -> Duration {
+    pub(super) fn since_decision(&self, election: &Election) -> Duration {
         Duration::try_from(self.now.duration_since(election.decided_at.0)).unwrap_or_default()
     }
 
-    fn elect(&self, kind: ElectionKind, chosen: &Instance, why: String) -> Verdict<'a> {
+    pub(super) fn elect(&self, kind: ElectionKind, chosen: &Instance, why: String) -> Verdict<'a> {
         let last = self.election();
         let from = last.map(|e| {
             if e.kind == ElectionKind::HandOver && !e.completed {
@@ -161,7 +162,7 @@ impl<'a> Electorate<'a> {
         }
     }
 
-    fn serving(primary: &'a Instance) -> Verdict<'a> {
+    pub(super) fn serving(primary: &'a Instance) -> Verdict<'a> {
         Verdict {
             primary: Some(primary),
             settled: true,

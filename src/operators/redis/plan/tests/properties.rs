@@ -89,7 +89,7 @@ fn any_election() -> impl Strategy<Value = Option<Election>> {
 }
 
 prop_compose! {
-    fn any_observation()(
+    pub(super) fn any_observation()(
         a in any_instance(0), b in any_instance(1), c in any_instance(2),
         election in any_election(), synced in any::<[bool; 3]>(), known in proptest::option::of(prop_oneof![Just("aaaa"), Just("bbbb")]),
     ) -> Observed {
