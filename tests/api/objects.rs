@@ -130,7 +130,7 @@ async fn items(
     for service in services {
         items.push(item::<Service>(client, ns, service, fresh).await);
     }
-    for policy in network_policy {
+    if let Some(policy) = network_policy {
         items.push(item::<NetworkPolicy>(client, ns, policy, fresh).await);
     }
     for set in statefulsets {

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use hera::k8s::prometheus::{PodMonitor, PrometheusRule};
+use ::hera::k8s::prometheus::{PodMonitor, PrometheusRule};
 
 use super::tls;
 use crate::support::cluster::kubectl;
