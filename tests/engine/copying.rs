@@ -98,7 +98,7 @@ pub async fn writes_go_on_when_the_copy_is_behind(program: Program) {
         .unwrap();
     assert_eq!(how, CutOver::Behind);
     let mut data = source.data().await;
-    send(&mut data, &["SET", "k", "v"]).await.unwrap();
+    send(&mut data, &["SET", "k0", "v"]).await.unwrap();
 
     // A copy that hangs: the question fails, and writes go on.
     copy_as("copy", &source, &copy).await;
@@ -108,7 +108,7 @@ pub async fn writes_go_on_when_the_copy_is_behind(program: Program) {
         .pause_until_copied(&client, PAUSE)
         .await
         .unwrap_err();
-    send(&mut data, &["SET", "k", "w"]).await.unwrap();
+    send(&mut data, &["SET", "k0", "w"]).await.unwrap();
     copy.signal("CONT");
 }
 

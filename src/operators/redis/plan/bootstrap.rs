@@ -48,7 +48,12 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp, plan: &mut Plan) {
         return plan.propose(Step::Bootstrap(BootstrapStep::Finish));
     }
     let Some(record) = &o.status.bootstrap else {
-        return begin(v, o, plan);
+        begin(v, o, plan);
+        // What cannot be copied may be a matter of the version; data that is there is not put at risk for that.
+        if plan.findings.risk.is_none() {
+            roll(o, "", plan);
+        }
+        return;
     };
     let importer = o.instances.iter().find(|i| i.pod == record.pod);
     match importer.filter(|i| i.info().is_some() && !i.leaving()) {

@@ -122,6 +122,7 @@ fn it_is_written_down_first_who_copies() {
 fn data_that_is_there_is_never_overwritten() {
     let (v, mut o) = fresh();
     info(&mut o, 2).keys = 1;
+    o.instances[2].outdated = true;
     let p = run(&v, &o);
     assert_eq!(
         (p.step.as_ref(), reason(&p)),
@@ -426,7 +427,6 @@ fn another_pod_copies_on_when_the_first_is_lost() {
 #[test]
 fn pods_of_another_revision_are_replaced_so_that_a_version_can_be_corrected() {
     let (v, mut o) = fresh();
-    o.status.bootstrap = Some(record(BootstrapState::Replicating));
     let Some(Ok(external)) = o.source.as_mut().map(|s| &mut s.server) else {
         panic!()
     };
@@ -438,6 +438,8 @@ fn pods_of_another_revision_are_replaced_so_that_a_version_can_be_corrected() {
         Some(Step::DeletePod { pod, .. }) => Some(pod.clone()),
         _ => None,
     };
+    assert_eq!(deleted(&run(&v, &o)).as_deref(), Some("db-2"));
+    o.status.bootstrap = Some(record(BootstrapState::Replicating));
     assert_eq!(deleted(&run(&v, &o)).as_deref(), Some("db-2"));
     o.instances[2].terminating = true;
     assert_eq!(deleted(&run(&v, &o)), None, "one after the other");
