@@ -1,5 +1,6 @@
 //! One database after the other, several at a time.
 
+pub mod bootstrap;
 mod cluster;
 mod config;
 mod control;
@@ -8,10 +9,12 @@ mod cut;
 mod hand_over;
 mod hibernate;
 mod lifecycle;
+mod migration;
 mod mode;
 mod monitoring;
 mod recovery;
 mod rolling;
+mod runbooks;
 mod scale;
 mod sentinel;
 mod standalone;

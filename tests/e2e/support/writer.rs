@@ -55,7 +55,7 @@ struct Log {
 /// A client that writes.
 pub struct Writer {
     log: Arc<Mutex<Log>>,
-    endpoint: Endpoint,
+    endpoint: Arc<Mutex<Endpoint>>,
     task: JoinHandle<()>,
 }
 
@@ -68,7 +68,12 @@ impl Drop for Writer {
 impl Writer {
     /// Starts to write, and waits for the first acknowledged write.
     pub async fn start(database: &Database) -> Self {
-        let endpoint = database.primary_endpoint().await;
+        Self::start_at(database.primary_endpoint().await).await
+    }
+
+    /// The same at a server that need not be Hera's.
+    pub async fn start_at(endpoint: Endpoint) -> Self {
+        let endpoint = Arc::new(Mutex::new(endpoint));
         let log = Arc::new(Mutex::new(Log::default()));
         let task = tokio::spawn(write(endpoint.clone(), log.clone()));
         let writer = Self {
@@ -78,6 +83,11 @@ impl Writer {
         };
         writer.more(1).await;
         writer
+    }
+
+    /// Leads the client to another server: it goes there as soon as its present connection fails.
+    pub fn move_to(&self, endpoint: Endpoint) {
+        *locked(&self.endpoint) = endpoint;
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -144,7 +154,8 @@ impl Writer {
     }
 
     async fn read(&self, sequences: &[u64]) -> Result<Vec<Option<String>>, RedisError> {
-        let mut connection = self.endpoint.connect().await?;
+        let endpoint = locked(&self.endpoint).clone();
+        let mut connection = endpoint.connect().await?;
         let keys: Vec<String> = sequences.iter().map(|n| key(*n)).collect();
         redis::cmd("MGET")
             .arg(keys)
@@ -158,12 +169,12 @@ fn key(sequence: u64) -> String {
 }
 
 /// Each write has a key of its own, so that one that failed and was done all the same hides nothing.
-async fn write(endpoint: Endpoint, log: Arc<Mutex<Log>>) {
+async fn write(endpoint: Arc<Mutex<Endpoint>>, log: Arc<Mutex<Log>>) {
     let mut connection: Option<MultiplexedConnection> = None;
     for sequence in 1.. {
         let result = match connection.as_mut() {
             Some(open) => set(open, sequence).await,
-            None => match endpoint.connect().await {
+            None => match connect(&endpoint).await {
                 Ok(mut open) => {
                     let result = set(&mut open, sequence).await;
                     connection = Some(open);
@@ -184,6 +195,15 @@ async fn write(endpoint: Endpoint, log: Arc<Mutex<Log>>) {
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+fn locked(endpoint: &Mutex<Endpoint>) -> MutexGuard<'_, Endpoint> {
+    endpoint.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect(endpoint: &Mutex<Endpoint>) -> Result<MultiplexedConnection, RedisError> {
+    let present = locked(endpoint).clone();
+    present.connect().await
 }
 
 async fn set(connection: &mut MultiplexedConnection, sequence: u64) -> Result<(), RedisError> {
