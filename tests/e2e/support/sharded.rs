@@ -115,11 +115,14 @@ impl Sharded {
     ) -> Result<T, RedisError> {
         let mut connection = self.connection(host).await?;
         let (name, arguments) = words.split_first().expect("a command");
-        let mut pipeline = redis::pipe();
-        if asking {
-            pipeline.cmd("ASKING").ignore();
+        let mut command = redis::cmd(name);
+        command.arg(arguments);
+        // The error of a pipeline does not say where the slot is.
+        if !asking {
+            return command.query_async(&mut connection).await;
         }
-        pipeline.cmd(name).arg(arguments);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ASKING").ignore().add_command(command);
         let (value,): (T,) = pipeline.query_async(&mut connection).await?;
         Ok(value)
     }
