@@ -49,10 +49,14 @@ configuration() {
 
 # One pair of interfaces for each pod in place of a bridge: service traffic between pods passes netfilter.
 network_configuration() {
+  local range6='' route6=''
+  if [[ $net6 ]]; then
+    range6=", [{\"subnet\": \"$pods6\"}]" route6=', {"dst": "::/0"}'
+  fi
   cat <<J
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
   {"type": "ptp", "ipMasq": false, "mtu": 1500,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$net.0.0/22"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$net.0.0/22"}]$range6], "routes": [{"dst": "0.0.0.0/0"}$route6]}}]}
 J
 }
 

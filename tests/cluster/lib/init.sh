@@ -34,6 +34,10 @@ init_network() {
   ip address add "$node_ip/30" dev node
   ip link set node up
   echo 1 >/proc/sys/net/ipv4/ip_forward
+  if [[ $net6 ]]; then
+    ip address add "$node_ip6/64" dev node nodad
+    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+  fi
 }
 
 start_containerd() {
@@ -48,7 +52,7 @@ start_control_plane() {
     --listen-peer-urls=http://127.0.0.1:2380 --initial-advertise-peer-urls=http://127.0.0.1:2380 \
     --initial-cluster=default=http://127.0.0.1:2380 --unsafe-no-fsync --log-level=warn
   keep apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --advertise-address="$node_ip" \
-    --service-cluster-ip-range="$services" --client-ca-file="$k/ca.crt" \
+    --service-cluster-ip-range="$services${net6:+,$services6}" --client-ca-file="$k/ca.crt" \
     --tls-cert-file="$k/apiserver.crt" --tls-private-key-file="$k/apiserver.key" \
     --service-account-issuer=https://kubernetes.default.svc.cluster.local \
     --service-account-key-file="$k/service-accounts.key" --service-account-signing-key-file="$k/service-accounts.key" \
@@ -68,8 +72,8 @@ credentials() { printf -- "--%s=$data/pki/$1.kubeconfig " kubeconfig authenticat
 
 start_node() {
   keep kubelet kubelet --config="$data/etc/kubelet.yaml" --kubeconfig="$data/pki/node.kubeconfig" \
-    --hostname-override="$node" --node-ip="$node_ip"
-  keep proxy kube-proxy --kubeconfig="$data/pki/proxy.kubeconfig" --hostname-override="$node" --cluster-cidr="$pods" \
+    --hostname-override="$node" --node-ip="$node_ip${net6:+,$node_ip6}"
+  keep proxy kube-proxy --kubeconfig="$data/pki/proxy.kubeconfig" --hostname-override="$node" --cluster-cidr="$pods${net6:+,$pods6}" \
     --proxy-mode=iptables --iptables-min-sync-period=100ms --conntrack-max-per-core=0 \
     --conntrack-tcp-timeout-established=0 --conntrack-tcp-timeout-close-wait=0
   keep dns dns -conf="$data/etc/Corefile"

@@ -74,7 +74,7 @@ cgroups() {
 
 start_namespaces() {
   # It outlives this script, so it must not hold the script's lock.
-  HERA_CACHE=$cache CLUSTER_NAME=$name CLUSTER_DATA=$data CLUSTER_NET=$net \
+  HERA_CACHE=$cache CLUSTER_NAME=$name CLUSTER_DATA=$data CLUSTER_NET=$net CLUSTER_NET6=$net6 \
     setsid unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
     bash "$self" __init__ "$name" </dev/null >"$data/logs/init.log" 2>&1 9>&- &
   disown
@@ -92,6 +92,10 @@ connect() {
   ip address add "$host_ip/30" dev "h-$name"
   ip link set "h-$name" up
   ip route add "$net.0.0/16" via "$node_ip"
+  [[ $net6 ]] || return 0
+  ip address add "$host_ip6/64" dev "h-$name" nodad
+  ip -6 route add "$pods6" via "$node_ip6"
+  ip -6 route add "$services6" via "$node_ip6"
 }
 
 wait_for() { # SECONDS WHAT COMMAND...
