@@ -57,6 +57,11 @@ pub enum Proof<'a> {
         /// The labels that it must have; at least one.
         labels: &'a BTreeMap<String, String>,
     },
+    /// For objects that a user gives over by name: exactly this name, and nobody controls it.
+    GivenOver {
+        /// The name that the object must have.
+        name: &'a str,
+    },
 }
 
 impl<'a> From<&'a OwnerReference> for Proof<'a> {
@@ -77,6 +82,9 @@ impl Proof<'_> {
                 !labels.is_empty()
                     && meta.name.as_deref() == Some(*name)
                     && labels::matches(meta.labels.as_ref(), labels)
+            }
+            Self::GivenOver { name } => {
+                meta.name.as_deref() == Some(*name) && controller_of(meta).is_none()
             }
         }
     }
@@ -143,6 +151,17 @@ mod tests {
         let mut child = config_map("child", Some("3"));
         child.metadata.owner_references = Some(vec![reference]);
         assert!(!Proof::from(&proof).holds_for(&child.metadata));
+    }
+
+    #[test]
+    fn what_somebody_controls_is_not_given_over() {
+        let mut claim = config_map("data-a-0", Some("3"));
+        let proof = Proof::GivenOver { name: "data-a-0" };
+        assert!(proof.holds_for(&claim.metadata));
+        assert!(!Proof::GivenOver { name: "data-a-1" }.holds_for(&claim.metadata));
+        let owner = controller_reference(&config_map("a", Some("1"))).expect("it has a UID");
+        claim.metadata.owner_references = Some(vec![owner]);
+        assert!(!proof.holds_for(&claim.metadata));
     }
 
     #[test]

@@ -137,6 +137,24 @@ pub async fn claim_owner<'a>(
     Ok(())
 }
 
+/// Labels a PersistentVolumeClaim that a user gives over by its name, so that it is known as Hera's.
+///
+/// # Errors
+/// As [`super::apply::apply`].
+pub async fn claim_labels(
+    client: &Client,
+    manager: &str,
+    claim: &PersistentVolumeClaim,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let name = claim.metadata.name.clone().unwrap_or_default();
+    let fields = json!({"metadata": {"labels": labels}});
+    let manager = format!("{manager}-claim-labels");
+    let proof = Proof::GivenOver { name: &name };
+    send_fields(client, &manager, claim, proof, None, fields).await?;
+    Ok(())
+}
+
 async fn apply_fields<K>(
     client: &Client,
     manager: &str,

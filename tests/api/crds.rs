@@ -19,6 +19,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    access::bad_access,
     apiserver::eventually,
     auth::bad_auth,
     bootstrap::bad_bootstrap,
@@ -244,7 +245,10 @@ pub fn full_spec() -> Value {
         "resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "1Gi"}},
         "memory": {"maxMemoryPercent": 60, "policy": "allkeys-lru"},
         "config": {"appendonly": "yes", "save": ""},
-        "storage": {"size": "10Gi", "storageClassName": "fast", "whenDeleted": "Delete", "whenScaled": "Delete"},
+        "storage": {
+            "size": "10Gi", "storageClassName": "fast", "whenDeleted": "Delete", "whenScaled": "Delete",
+            "claimTemplate": "redis-data", "existingClaims": ["redis-data-full-0"]
+        },
         "auth": {
             "passwordSecretRefs": [{"name": "s", "key": "k"}, {"name": "t", "key": "k"}], "defaultUser": "Disabled",
             "users": [
@@ -262,8 +266,16 @@ pub fn full_spec() -> Value {
         },
         "hibernate": true,
         "services": {
-            "primary": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}},
-            "replicas": {"type": "NodePort"}
+            "ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"],
+            "primary": {
+                "type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}, "loadBalancerClass": "x",
+                "loadBalancerSourceRanges": ["192.0.2.0/24"], "externalTrafficPolicy": "Local"
+            },
+            "replicas": {"type": "NodePort", "nodePort": 30001},
+            "external": {
+                "type": "LoadBalancer", "host": "{pod}.example.org", "annotations": {"a": "{pod}"}, "labels": {"c": "d"},
+                "loadBalancerClass": "x", "loadBalancerSourceRanges": ["192.0.2.0/24"], "externalTrafficPolicy": "Local"
+            }
         },
         "monitoring": {
             "exporter": {"image": "localhost/redis-exporter:1", "args": ["--debug"], "resources": {"limits": {"memory": "64Mi"}}},
@@ -321,7 +333,7 @@ async fn no_field_of_a_status_is_lost() {
         "observedGeneration": 1, "phase": "Running", "primary": "r-0", "endpoint": "r:6379", "connectionSecret": "r",
         "replicas": 3, "readyReplicas": 2, "summary": "2/3", "selector": "a=b", "version": "8.0.0",
         "instances": [
-            {"pod": "r-0", "role": "Primary", "ready": true},
+            {"pod": "r-0", "role": "Primary", "ready": true, "external": "192.0.2.1:6379"},
             {"pod": "r-1", "role": "Replica", "ready": false, "message": "loads"}
         ],
         "election": {
@@ -330,7 +342,7 @@ async fn no_field_of_a_status_is_lost() {
         },
         "users": [{"name": "app", "applied": true, "connectionSecret": "r-connection-app"}],
         "bootstrap": {"source": "old:6379", "pod": "r-0", "state": "Completed", "completedAt": time},
-        "replicationId": "x",
+        "surge": {"pod": "r-1", "ending": true}, "replicationId": "x",
         "conditions": [{
             "type": "Ready", "status": "True", "reason": "AllReady", "message": "m", "observedGeneration": 1,
             "lastTransitionTime": time
@@ -366,6 +378,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
         .chain(bad_sentinels())
+        .chain(bad_access())
         .chain(unknown_words())
     {
         let refusal = refusal(&client, &ns, &object("r", &spec)).await;
@@ -403,6 +416,7 @@ fn validate_refuses_the_same_specs_and_names_the_field() {
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
         .chain(bad_sentinels())
+        .chain(bad_access())
     {
         let mut redis: Redis = serde_json::from_value(object("r", &spec)).expect("it parses");
         redis.metadata.uid = Some("1".to_owned());
@@ -450,6 +464,21 @@ async fn what_cannot_change_is_refused_with_its_field() {
             json!({}),
             json!({"bootstrap": {"external": {"host": "old"}}}),
             "spec.bootstrap",
+        ),
+        (
+            json!({"storage": {"size": "1Gi"}}),
+            json!({"storage": {"claimTemplate": "other"}}),
+            "spec.storage.claimTemplate",
+        ),
+        (
+            json!({"services": {"ipFamilies": ["IPv4"]}}),
+            json!({"services": {"ipFamilies": ["IPv6"]}}),
+            "spec.services.ipFamilies",
+        ),
+        (
+            json!({"services": {"external": {}}}),
+            json!({"services": {"external": {"loadBalancerClass": "x"}}}),
+            "loadBalancerClass",
         ),
     ]
     .into_iter()

@@ -7,6 +7,7 @@ mod apiserver;
 #[path = "../manager/process.rs"]
 mod process;
 
+mod access;
 mod apply;
 mod auth;
 mod bootstrap;

@@ -12,7 +12,9 @@ mod access;
 mod cluster;
 mod configuration;
 mod copying;
+mod external;
 mod failures;
+mod ipv6;
 mod monitoring;
 mod replication;
 mod sentinel;
@@ -55,11 +57,14 @@ on_every_server! {
     crate::copying::writes_go_on_when_the_copy_is_behind => writes_go_on_when_the_copy_is_behind,
     crate::copying::without_the_right_to_pause_writes_have_to_stand_still => without_the_right_to_pause_writes_have_to_stand_still,
     crate::copying::servers_without_a_password_and_with_one_are_entered => servers_without_a_password_and_with_one_are_entered,
+    crate::external::nodes_tell_clients_names_and_replicate_by_address => nodes_tell_clients_names_and_replicate_by_address,
     crate::failures::a_killed_server_refuses_and_a_stopped_one_is_silent => a_killed_server_refuses_and_a_stopped_one_is_silent,
     crate::failures::a_server_that_runs_a_script_lives => a_server_that_runs_a_script_lives,
     crate::failures::a_server_that_loads_lives => a_server_that_loads_lives,
     crate::failures::a_server_full_of_clients_lives => a_server_full_of_clients_lives,
     crate::failures::a_replica_without_its_primary_lives => a_replica_without_its_primary_lives,
+    crate::ipv6::servers_replicate_and_hand_over_by_ipv6 => servers_replicate_and_hand_over_by_ipv6,
+    crate::ipv6::nodes_meet_by_ipv6 => nodes_meet_by_ipv6,
     crate::monitoring::a_killed_process_is_noticed_at_once => a_killed_process_is_noticed_at_once,
     crate::monitoring::a_stopped_process_is_noticed_by_a_poll => a_stopped_process_is_noticed_by_a_poll,
     crate::monitoring::a_busy_process_is_not_silent => a_busy_process_is_not_silent,

@@ -5,6 +5,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Resource, ResourceExt};
 
+use super::api::IpFamily;
 use super::build::{self, Resources, SERVICE_NAME_LABEL};
 use super::error::Error;
 use super::model::{Credentials, Observed, Validated};
@@ -146,9 +147,13 @@ impl Operator {
             slices.iter().any(|slice| is_of(slice, service))
         };
         let (own, foreign) = (&live.endpoint_slices, &live.service_slices);
+        // Without an address of any pod it is not known which families there are.
+        let families = build::families(v, &o.instances);
         for slice in own {
             let of = services.iter().find(|s| is_of(slice, s));
-            if of.is_none_or(|s| has_selector(s) && led_by(foreign, s)) {
+            let family = |f: &IpFamily| f.word() == slice.address_type;
+            let idle = !families.is_empty() && !families.iter().any(family);
+            if idle || of.is_none_or(|s| has_selector(s) && led_by(foreign, s)) {
                 delete::delete(client, slice, &v.owner, &options).await?;
             }
         }

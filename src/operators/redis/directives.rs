@@ -47,6 +47,9 @@ pub fn own(v: &Validated) -> BTreeMap<String, String> {
         ),
         ("maxmemory-policy".to_owned(), v.memory_policy.to_owned()),
     ]);
+    if v.takes_over() && !v.config.contains_key("appendonly") {
+        own.insert("appendonly".to_owned(), "yes".to_owned());
+    }
     if v.mode != Mode::Standalone {
         own.insert(MIN_REPLICAS.to_owned(), v.min_replicas_to_write.to_string());
         own.insert(

@@ -10,6 +10,7 @@ pub mod build;
 pub mod certificates;
 pub mod directives;
 pub mod error;
+pub mod external;
 pub mod figures;
 pub mod instances;
 pub mod metrics;

@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use secrecy::SecretString;
 
 use self::claims::claim;
@@ -28,9 +27,8 @@ use super::model::{
     Observed, PORT, PodState, Problem, READINESS_GATE, SENTINEL_CONTAINER,
 };
 use super::users::{self, DEFAULT};
-use super::{Operator, directives};
+use super::{Operator, directives, external};
 use crate::engines::redis::{self as engine, Address};
-use crate::k8s::quantity::Amount;
 use crate::k8s::{names, owner};
 
 impl Operator {
@@ -85,6 +83,7 @@ impl Operator {
                 .await;
         }
         self.storage_class(redis, &mut observed).await;
+        self.foreign_claims(redis, &mut observed).await;
         observed
     }
 
@@ -161,6 +160,7 @@ impl Operator {
                 .iter()
                 .map(|o| (**o).clone())
                 .collect(),
+            foreign_claims: Vec::new(),
             claims: c
                 .claims
                 .list(namespace, |claim| {
@@ -245,6 +245,9 @@ impl Operator {
             .into_keys()
             .chain(redis.spec.config.keys().cloned())
             .collect();
+        if redis.spec.mode == Mode::Cluster {
+            names.extend(external::DIRECTIVES.map(str::to_owned));
+        }
         names.extend(
             [
                 "maxmemory",
@@ -252,6 +255,7 @@ impl Operator {
                 "save",
                 "min-replicas-to-write",
                 "min-replicas-max-lag",
+                "appendonly",
             ]
             .map(str::to_owned),
         );
@@ -288,46 +292,6 @@ impl Operator {
         let (config, users) = tokio::join!(client.config_get(&names), client.acl_get_users(users));
         i.config = config.unwrap_or_default();
         i.users = users.unwrap_or_default();
-    }
-
-    /// Looks the storage class up, but only when a claim waits or is to grow.
-    async fn storage_class(&self, redis: &Redis, observed: &mut Observed) {
-        let Some(storage) = &redis.spec.storage else {
-            return;
-        };
-        let wanted = Amount::parse(&storage.size.0)
-            .map(Amount::bytes)
-            .unwrap_or_default();
-        let growing = observed
-            .claims
-            .iter()
-            .find(|c| c.bound && c.requested < wanted);
-        let waiting = observed.claims.iter().find(|c| !c.bound);
-        let named = storage.storage_class_name.clone();
-        // Without a class in the spec, the one that the claim was made with is looked at.
-        let class = match (growing, waiting) {
-            (Some(growing), _) => growing.class.clone().or(named.clone()),
-            (None, Some(waiting)) => named.clone().or(waiting.class.clone()),
-            (None, None) => return,
-        };
-        let Some(class) = class else { return };
-        match Api::<StorageClass>::all(self.ctx.client.clone())
-            .get_opt(&class)
-            .await
-        {
-            Ok(None) if named.is_none() && growing.is_none() => {
-                observed.missing_claim_class = Some(class);
-            }
-            Ok(None) => observed.missing_storage_class = Some(class),
-            Ok(Some(found)) => {
-                observed.expandable = Some(found.allow_volume_expansion == Some(true));
-            }
-            Err(error) => {
-                // Without the right to read storage classes the API server itself judges each claim.
-                tracing::warn!(%class, %error, "the storage class could not be read");
-                observed.expandable = Some(true);
-            }
-        }
     }
 
     /// The passwords, from the Secret that Hera keeps them in and the one that the user names. Missing ones are `None`.
@@ -413,7 +377,14 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
         ordinal,
         uid: pod.uid().unwrap_or_default(),
         ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
+        ips: status
+            .pod_ips
+            .iter()
+            .flatten()
+            .map(|ip| ip.ip.clone())
+            .collect(),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
+        host_ip: status.host_ip.clone().filter(|ip| !ip.is_empty()),
         pod_state: pod_state(pod, condition("PodScheduled")),
         exporter_down: exporter_down(pod),
         terminating: pod.metadata.deletion_timestamp.is_some(),

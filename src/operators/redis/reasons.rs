@@ -53,7 +53,8 @@ mod list {
         NoLineageProof = "No instance can be proven to hold the newest data, so none is promoted.", "Look at the instances, then name the pod to promote in the annotation redis.hera.dev/approve-primary.";
         EmptyPrimary = "The primary is empty while another instance holds data of another lineage; it is not overwritten.", "Name the pod with the right data in the annotation redis.hera.dev/approve-primary.";
         DataSetEmpty = "Every instance restarted without its data; the database starts empty.", "Use spec.storage when the data must survive a restart of all pods.";
-        RestartWouldLoseData = "A change needs a restart of the only server that holds the data, and it has no volume.", "Scale to two or more replicas in mode Replication, or set the annotation redis.hera.dev/accept-data-loss: \"true\".";
+        RestartWouldLoseData = "A change needs a restart of the only server that holds the data, and it has no volume.", "Set spec.update.surge to true, or scale to two or more replicas in mode Replication, or set the annotation redis.hera.dev/accept-data-loss: \"true\".";
+        Surging = "A temporary replica carries the data of a single server over its restart.", "Wait.";
         NoRisk = "No act that is due would lose data.", "Nothing.";
         ReplicasInSync = "Every replica is linked to the primary and in sync.", "Nothing.";
         ReplicasBehind = "A replica is not linked to the primary, or still synchronises.", "Wait; the message names the pods.";
@@ -84,9 +85,16 @@ mod list {
         CertificatePending = "A server does not serve the certificate of the Secret yet; it goes on with the former one.", "Wait: a changed Secret reaches the pods within about a minute.";
         CertificateExpired = "The certificate of the Secret is not valid any more.", "Renew the certificate in the Secret that the message names; no restart is needed.";
         CertificateInvalid = "The certificate, the key or the CA in the Secret cannot be used; the servers go on with the former ones.", "Correct the Secret that the message names.";
+            ExternalAddressesTold = "Clients outside of the Kubernetes cluster reach every pod by an address of its own.", "Nothing.";
+        ExternalAddressPending = "The Service of a pod has no address for clients outside yet.", "Look at the events of the Service that the message names; a load balancer needs something in the cluster that makes it.";
+        ExternalAddressUntold = "A node of the cluster does not tell clients the addresses outside yet.", "Wait; the nodes tell each other their names first.";
+        ExternalPortUnsupported = "The nodes cannot tell clients another port than the one that replicas use, so they tell no addresses outside.", "Use type LoadBalancer in spec.services.external, or Valkey 9.";
             StorageBound = "Every volume is bound and has its size.", "Nothing.";
         NoStorage = "The database has no volumes.", "Nothing.";
         StorageClassNotFound = "The storage class does not exist.", "Create the storage class or correct spec.storage.storageClassName.";
+        ForeignClaim = "A claim with the name that one of this Redis would have exists, and was not made for it; it is not touched, and no pod is made on it.", "Name the claim in spec.storage.existingClaims to use it with its data, or delete it.";
+        ClaimInUse = "A claim of spec.storage.existingClaims cannot be taken over while something else has it.", "End what the message names.";
+        ClaimAdopted = "A claim that existed before is used from now on.", "Nothing.";
         VolumePending = "A volume is not bound yet.", "Look at the events of the claim that the message names.";
         VolumeExpanding = "Volumes are growing.", "Wait.";
         VolumeExpansionUnsupported = "The storage class does not allow volumes to grow.", "Set allowVolumeExpansion in the storage class, or set spec.storage.size back.";

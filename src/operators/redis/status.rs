@@ -3,6 +3,7 @@
 pub mod bootstrap;
 mod capacity;
 pub mod cluster;
+mod parts;
 mod sentinel;
 
 use jiff::Timestamp;
@@ -12,9 +13,9 @@ use kube::ResourceExt;
 use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
 use super::build::identity;
 use super::model::{
-    Findings, Hold, Instance, Observed, PORT, Plan, Problem, Server, Step, Validated, was_in_sync,
+    Hold, Instance, Observed, PORT, Plan, Problem, Server, Step, Validated, was_in_sync,
 };
-use super::reasons;
+use super::{external, reasons};
 use crate::engines::redis::{Engine as Program, Role};
 use crate::k8s::conditions;
 
@@ -32,6 +33,8 @@ pub const CONFIG_APPLIED: &str = "ConfigApplied";
 pub const USERS_APPLIED: &str = "UsersApplied";
 /// Every server serves the certificate of the Secret.
 pub const CERTIFICATE_SERVED: &str = "CertificateServed";
+/// Clients outside of the Kubernetes cluster reach every pod.
+pub const EXTERNAL_ACCESS: &str = "ExternalAccess";
 /// Volumes are bound and have their size.
 pub const STORAGE_READY: &str = "StorageReady";
 /// An act that is due would lose data; it is not done.
@@ -66,7 +69,10 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
         .instances
         .iter()
         .filter(|i| !i.uid.is_empty() || i.ordinal < v.replicas)
-        .map(|i| instance(i, serving, o, plan))
+        .map(|i| InstanceStatus {
+            external: external::place(v, o, i).map(|place| place.to_string()),
+            ..instance(i, serving, o, plan)
+        })
         .collect();
     let ready = instances.iter().filter(|i| i.ready).count();
     let mut new = RedisStatus {
@@ -88,6 +94,12 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
             .or_else(|| old.replication_id.clone()),
         instances,
         users: plan.users.clone(),
+        // While nothing is done, nothing is begun either.
+        surge: if p.hold.is_some() {
+            old.surge.clone()
+        } else {
+            plan.surge.clone()
+        },
         election: election.or_else(|| old.election.clone()),
         bootstrap: old.bootstrap.clone(),
         conditions: old.conditions.clone(),
@@ -175,6 +187,7 @@ fn instance(i: &Instance, primary: Option<&Instance>, o: &Observed, plan: &Plan)
         ready,
         in_sync: ready || still_in_sync(i, primary, o),
         message,
+        external: None,
     }
 }
 
@@ -193,6 +206,7 @@ fn problems(p: &Picture<'_>, ready: usize) -> Vec<Problem> {
     list.extend(f.storage.clone());
     list.extend(f.pods.iter().cloned());
     list.extend(f.config.clone());
+    list.extend(f.external.clone());
     list.extend(f.users.iter().cloned());
     list.extend(f.progress.clone());
     list.extend(f.replication.clone());
@@ -293,6 +307,9 @@ fn headline<'a>(p: &'a Picture<'_>, problems: &'a [Problem]) -> Option<&'a Probl
 
 fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems: &[Problem]) {
     let f = &p.plan.findings;
+    if p.v.services.external.is_none() {
+        new.conditions.retain(|c| c.type_ != EXTERNAL_ACCESS);
+    }
     let mut set =
         |type_: &str, holds: bool, problem: Option<&Problem>, otherwise: &str, words: &str| {
             let (reason, message) =
@@ -353,28 +370,8 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
         );
     }
     let answers = serving || p.o.instances.iter().any(|i| i.info().is_some());
-    applied(f, (!answers).then_some(&no_primary), &mut set);
-    if p.v.tls.is_some() {
-        let words = p.o.certificate.as_ref().map_or_else(String::new, |c| {
-            format!("serial number {}, valid until {}", c.serial, c.not_after)
-        });
-        set(
-            CERTIFICATE_SERVED,
-            f.tls.is_none(),
-            f.tls.as_ref(),
-            reasons::CertificateServed,
-            &words,
-        );
-    }
-    if p.v.storage.is_some() {
-        set(
-            STORAGE_READY,
-            f.storage.is_none(),
-            f.storage.as_ref(),
-            reasons::StorageBound,
-            "every volume is bound and has its size",
-        );
-    }
+    parts::applied(f, (!answers).then_some(&no_primary), &mut set);
+    parts::optional(p, &mut set);
     set(
         DATA_LOSS_RISK,
         f.risk.is_some(),
@@ -394,41 +391,20 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
     capacity::set(p, new);
 }
 
-/// What the servers were told and verified. `nobody`: none of them answers.
-fn applied(
-    f: &Findings,
-    nobody: Option<&Problem>,
-    set: &mut impl FnMut(&str, bool, Option<&Problem>, &str, &str),
-) {
-    let unapplied = f.config.as_ref().or(nobody);
-    set(
-        CONFIG_APPLIED,
-        unapplied.is_none(),
-        unapplied,
-        reasons::ConfigVerified,
-        "every directive is in effect on every instance that answers",
-    );
-    let unapplied = f.users.first().or(nobody);
-    set(
-        USERS_APPLIED,
-        unapplied.is_none(),
-        unapplied,
-        reasons::UsersVerified,
-        "every user is as wanted on every instance that answers",
-    );
-}
-
 pub(super) fn in_progress(reason: &str) -> bool {
     [
         reasons::Creating,
         reasons::Applying,
         reasons::Scaling,
+        reasons::Surging,
         reasons::FailingOver,
         reasons::HandingOver,
         reasons::PodStarting,
         reasons::PodNotCreated,
         reasons::ConfigPending,
         reasons::UsersPending,
+        reasons::ExternalAddressPending,
+        reasons::ExternalAddressUntold,
         reasons::VolumeExpanding,
         reasons::ReplicasBehind,
         reasons::CertificatePending,

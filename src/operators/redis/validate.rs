@@ -3,18 +3,18 @@
 mod bootstrap;
 mod monitoring;
 mod sentinel;
+mod services;
+mod storage;
 mod users;
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
 use super::api::{
     ACCEPT_DATA_LOSS_ANNOTATION, APPROVE_PRIMARY_ANNOTATION, APPROVE_UPDATE_ANNOTATION, Engine,
     EvictionPolicy, Mode, PrimaryUpdate, RESTARTED_AT_ANNOTATION, Redis, RedisSpec,
-    SWITCHOVER_ANNOTATION, Storage,
+    SWITCHOVER_ANNOTATION, Surge,
 };
-use super::model::{Observed, Problem, ValidStorage, ValidUpdate, Validated, Window};
+use super::model::{Observed, Problem, ValidUpdate, Validated, Window};
 use super::reasons;
 use crate::k8s::names;
 use crate::k8s::owner;
@@ -38,6 +38,10 @@ pub const RESERVED: &[&str] = &[
     "bind",
     "cluster-allow-replica-migration",
     "cluster-announce-bus-port",
+    "cluster-announce-client-ipv4",
+    "cluster-announce-client-ipv6",
+    "cluster-announce-client-port",
+    "cluster-announce-client-tls-port",
     "cluster-announce-ip",
     "cluster-announce-port",
     "cluster-announce-tls-port",
@@ -103,11 +107,12 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     ranges(spec, &mut errors);
     config(spec, &mut errors);
     monitoring::monitoring(spec, &mut errors);
+    services::check(spec, &mut errors);
     let storage = spec
         .storage
         .as_ref()
-        .and_then(|s| storage(s, observed, &mut errors));
-    storage_stays(spec, observed, &mut errors);
+        .and_then(|s| storage::check(s, observed, &mut errors));
+    storage::stays(spec, observed, &mut errors);
     let min_replicas_to_write = min_replicas(spec, replicas, &mut errors);
     let max_memory = max_memory(spec, &mut errors);
     let update = update(redis, &mut errors);
@@ -165,6 +170,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         monitoring: spec.monitoring.clone().unwrap_or_default(),
         network_policy: spec.network_policy.clone(),
         update,
+        surge: surge(spec, replicas, observed),
         hibernate: spec.hibernate,
         pod_template: spec.pod_template.clone().unwrap_or_default(),
         restarted_at: annotation(RESTARTED_AT_ANNOTATION),
@@ -223,12 +229,20 @@ fn mode(spec: &RedisSpec, name: &str, observed: &Observed) -> Mode {
         .primary
         .as_deref()
         .is_some_and(|primary| names::ordinal(name, primary) != Some(0));
-    let standalone = spec.mode == Mode::Standalone;
-    if standalone && (others || elsewhere || bootstrap::needs_gate(spec, observed)) {
+    let surging = observed.status.surge.is_some();
+    let on_the_way = !surging && (others || elsewhere);
+    if spec.mode == Mode::Standalone && (on_the_way || bootstrap::needs_gate(spec, observed)) {
         Mode::Replication
     } else {
         spec.mode
     }
+}
+
+/// A temporary replica is one only as long as the database has a single server.
+fn surge(spec: &RedisSpec, replicas: i32, observed: &Observed) -> Option<Surge> {
+    let may = matches!(spec.mode, Mode::Standalone | Mode::Replication);
+    let single = may && replicas == 1 && spec.storage.is_none();
+    observed.status.surge.clone().filter(|_| single)
 }
 
 fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
@@ -350,62 +364,6 @@ fn config(spec: &RedisSpec, errors: &mut Errors) {
     }
 }
 
-fn storage(storage: &Storage, observed: &Observed, errors: &mut Errors) -> Option<ValidStorage> {
-    let Some(amount) = Amount::parse(&storage.size.0)
-        .ok()
-        .filter(|a| a.is_positive())
-    else {
-        errors.add(
-            "spec.storage.size",
-            "must be a positive quantity such as 10Gi",
-        );
-        return None;
-    };
-    let mut valid = ValidStorage {
-        size: storage.size.clone(),
-        bytes: amount.bytes(),
-        class: storage.storage_class_name.clone(),
-        when_deleted: storage.when_deleted,
-        when_scaled: storage.when_scaled,
-    };
-    // A volume may be larger than what was asked for: storage systems round up. That is not what the user makes smaller.
-    let bytes = valid.bytes;
-    let shrunk = observed
-        .claims
-        .iter()
-        .filter(|c| c.bound && c.requested > bytes && c.capacity > bytes);
-    if let Some(largest) = shrunk.max_by_key(|c| c.capacity) {
-        let message = format!(
-            "cannot be smaller than the volume of {}, which has {} bytes; a volume can only grow",
-            largest.name, largest.capacity
-        );
-        errors.leave_out("spec.storage.size", message);
-        valid.bytes = largest.capacity;
-        valid.size = Quantity(largest.capacity.to_string());
-    }
-    Some(valid)
-}
-
-/// The same as the CEL rule that compares with the old object, for objects that got past it.
-fn storage_stays(spec: &RedisSpec, observed: &Observed, errors: &mut Errors) {
-    let template = observed
-        .objects
-        .statefulset
-        .as_ref()
-        .and_then(|s| s.spec.as_ref());
-    let Some(template) = template else { return };
-    let had = template
-        .volume_claim_templates
-        .as_ref()
-        .is_some_and(|t| !t.is_empty());
-    if had != spec.storage.is_some() {
-        errors.add(
-            "spec.storage",
-            "cannot be added or removed later; create another Redis and move the data",
-        );
-    }
-}
-
 fn min_replicas(spec: &RedisSpec, replicas: i32, errors: &mut Errors) -> i32 {
     let wanted = spec
         .availability
@@ -436,6 +394,7 @@ fn update(redis: &Redis, errors: &mut Errors) -> ValidUpdate {
             u64::try_from(update.soak_seconds.unwrap_or(0)).unwrap_or_default(),
         ),
         window: None,
+        surge: update.surge,
     };
     match update.window.as_ref().map(Window::parse).transpose() {
         Ok(window) => valid.window = window,

@@ -171,6 +171,12 @@ impl Pass<'_> {
             }
             Step::GrowClaim { claim, size } => self.grow_claim(claim, size).await,
             Step::OwnClaim { claim, owned } => self.own_claim(claim, *owned).await,
+            Step::AdoptClaim { claim } => {
+                self.adopt_claim(claim).await?;
+                let note = format!("{claim} existed before and is used from now on");
+                outcome.event(false, reasons::ClaimAdopted, note);
+                Ok(())
+            }
             Step::DeleteClaim { claim, uid, .. } => self.delete_claim(claim, uid).await,
             Step::RecreateStatefulSet(_) => {
                 let set = self.o.objects.statefulset.as_ref();

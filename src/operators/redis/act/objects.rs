@@ -84,6 +84,23 @@ impl Pass<'_> {
         )
     }
 
+    /// It is known from then on as the claims that the StatefulSet makes are.
+    pub(super) async fn adopt_claim(&self, name: &str) -> Result<(), Undone> {
+        self.confirm().await?;
+        let mut foreign = self.o.objects.foreign_claims.iter();
+        let Some(found) = foreign.find(|c| c.name_any() == name) else {
+            return stale(format!("{name} is gone"));
+        };
+        let shard = self.o.foreign.iter().find(|f| f.name == name);
+        let own = match shard {
+            Some(f) if self.v.clustered() => self.v.of_shard(f.shard),
+            _ => self.v.clone(),
+        };
+        let labels = build::claim_labels(&own);
+        partial::claim_labels(&self.op.ctx.client, FIELD_MANAGER, found, &labels).await?;
+        Ok(())
+    }
+
     pub(super) async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Undone> {
         self.confirm().await?;
         let (found, labels) = self.claim(name)?;

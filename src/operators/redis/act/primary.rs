@@ -168,7 +168,10 @@ impl Pass<'_> {
             }
         }));
         for result in results.await {
-            if let Some(pod) = result? {
+            // A temporary replica starts as a primary when the single server does so.
+            if let Some(pod) = result?
+                && self.v.surge.is_none()
+            {
                 outcome.event(
                     true,
                     reasons::SecondPrimaryDemoted,

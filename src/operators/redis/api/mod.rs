@@ -27,10 +27,13 @@ pub use memory::{EvictionPolicy, Memory};
 pub use monitoring::{Exporter, Monitoring, PodMonitorTemplate, RulesTemplate};
 pub use policy::AccessPolicy;
 pub use sentinel::Sentinel;
-pub use services::{ServiceTemplate, ServiceType, Services};
+pub use services::{
+    ExternalServices, ExternalType, IpFamily, IpFamilyPolicy, ServiceTemplate, ServiceType,
+    Services, TrafficPolicy,
+};
 pub use status::{
     Blocker, BootstrapState, BootstrapStatus, Election, ElectionKind, InstanceStatus, NodeStatus,
-    RedisStatus, ShardStatus, UserStatus,
+    RedisStatus, ShardStatus, Surge, UserStatus,
 };
 pub use storage::{Retention, Storage};
 pub use tls::{ClientAuth, Tls};
@@ -135,7 +138,7 @@ pub struct RedisSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[x_kube(
         validation = Rule::new("self.all(k, k.matches('^[a-z][a-z0-9-]*$'))").message("spec.config: a directive has only lower-case letters, digits and '-'"),
-        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-allow-replica-migration', 'cluster-announce-bus-port', 'cluster-announce-ip', 'cluster-announce-port', 'cluster-announce-tls-port', 'cluster-config-file', 'cluster-enabled', 'cluster-port', 'cluster-replica-no-failover', 'cluster-slave-no-failover', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'tls-auth-clients', 'tls-ca-cert-dir', 'tls-ca-cert-file', 'tls-cert-file', 'tls-client-cert-file', 'tls-client-key-file', 'tls-cluster', 'tls-key-file', 'tls-port', 'tls-replication', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
+        validation = Rule::new("!self.exists(k, k in ['aclfile', 'appenddirname', 'appendfilename', 'bind', 'cluster-allow-replica-migration', 'cluster-announce-bus-port', 'cluster-announce-client-ipv4', 'cluster-announce-client-ipv6', 'cluster-announce-client-port', 'cluster-announce-client-tls-port', 'cluster-announce-ip', 'cluster-announce-port', 'cluster-announce-tls-port', 'cluster-config-file', 'cluster-enabled', 'cluster-port', 'cluster-replica-no-failover', 'cluster-slave-no-failover', 'daemonize', 'dbfilename', 'dir', 'include', 'masterauth', 'masteruser', 'min-replicas-max-lag', 'min-replicas-to-write', 'min-slaves-max-lag', 'min-slaves-to-write', 'pidfile', 'port', 'primaryauth', 'primaryuser', 'protected-mode', 'replica-announce-ip', 'replica-announce-port', 'repl-ping-replica-period', 'repl-ping-slave-period', 'replica-priority', 'replica-read-only', 'replicaof', 'requirepass', 'slave-priority', 'slave-read-only', 'slaveof', 'supervised', 'tls-auth-clients', 'tls-ca-cert-dir', 'tls-ca-cert-file', 'tls-cert-file', 'tls-client-cert-file', 'tls-client-key-file', 'tls-cluster', 'tls-key-file', 'tls-port', 'tls-replication', 'unixsocket', 'user'])").message("spec.config: has a directive that Hera sets itself (network, files, users and replication); see the documentation of spec.config")
     )]
     #[schemars(extend(
         "maxProperties" = 128,

@@ -69,6 +69,9 @@ pub struct RedisStatus {
     /// With `spec.bootstrap`: how far it is. It stays when `spec.bootstrap` is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap: Option<BootstrapStatus>,
+    /// The temporary replica that carries the data of a single server over a restart, with `spec.update.surge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surge: Option<Surge>,
     /// Replication id of the data set that the primary serves: the proof of lineage for the next failover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_id: Option<String>,
@@ -102,6 +105,9 @@ pub struct InstanceStatus {
     /// It was in sync when a primary last served: the proof that it may be promoted. It stays as it was while no primary serves.
     #[serde(default)]
     pub in_sync: bool,
+    /// `host:port` where clients outside of the Kubernetes cluster reach it, with `spec.services.external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
     /// What is wrong with it, when it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -194,6 +200,17 @@ pub struct Election {
     /// It has been carried out.
     #[serde(default)]
     pub completed: bool,
+}
+
+/// A temporary replica.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Surge {
+    /// Name of its pod.
+    pub pod: String,
+    /// It has served its purpose, and is being removed.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 /// Why a primary was chosen.

@@ -14,6 +14,9 @@ pub struct Update {
     /// Whether the primary is restarted without being asked.
     #[serde(default)]
     pub primary: PrimaryUpdate,
+    /// Lets a temporary replica carry the data over the restart of a single server without a volume: with it no restart loses data.
+    #[serde(default)]
+    pub surge: bool,
     /// Seconds that a restarted pod has to be Ready and in sync before the next one is restarted: the time to look at the first one.
     /// Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]

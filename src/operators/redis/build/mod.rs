@@ -3,6 +3,7 @@
 mod access;
 mod config;
 mod exporter;
+mod external;
 mod monitoring;
 mod network;
 pub mod patch;
@@ -31,7 +32,7 @@ pub use access::{
     unused_user_secrets, user_connection_secret,
 };
 pub use exporter::EXPORTER_USER;
-pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, published};
+pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, families, published};
 pub use patch::PatchError;
 pub use sentinel::sentinel_identity;
 
@@ -72,6 +73,7 @@ pub fn build(
         services: network::services(v)
             .into_iter()
             .chain(sentinel::service(v))
+            .chain(external::services(v, o))
             .collect(),
         network_policy: policy::network_policy(v, o),
         pod_monitor: monitoring::pod_monitor(v),
@@ -125,6 +127,11 @@ pub fn identity(v: &Validated) -> Identity<'_> {
         instance: &v.name,
         component: "server",
     }
+}
+
+/// Labels of a claim.
+pub fn claim_labels(v: &Validated) -> BTreeMap<String, String> {
+    metadata(v, String::new()).labels.unwrap_or_default()
 }
 
 fn metadata(v: &Validated, name: String) -> ObjectMeta {

@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::super::api::{ServiceTemplate, ServiceType};
+use super::super::api::{IpFamily, IpFamilyPolicy, ServiceTemplate, ServiceType, TrafficPolicy};
 use super::super::model::{Instance, Observed, PORT, Validated};
 use super::{identity, metadata, non_empty, selector};
 
@@ -17,7 +17,7 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// The Services: to the primary, to the replicas, and the headless one that names the pods.
 ///
-/// In mode Replication those for clients have no selector: Hera writes their endpoint slices in the step that changes the primary.
+/// Where Hera leads clients those for them have no selector: it writes their endpoint slices in the step that changes the primary.
 pub fn services(v: &Validated) -> Vec<Service> {
     let mut services = vec![
         headless(v),
@@ -33,7 +33,7 @@ pub fn services(v: &Validated) -> Vec<Service> {
     services
 }
 
-fn port() -> ServicePort {
+pub(super) fn port() -> ServicePort {
     ServicePort {
         name: Some("redis".into()),
         port: i32::from(PORT),
@@ -41,6 +41,49 @@ fn port() -> ServicePort {
         protocol: Some("TCP".into()),
         ..ServicePort::default()
     }
+}
+
+pub(super) fn policy(policy: Option<TrafficPolicy>) -> Option<String> {
+    let word = match policy? {
+        TrafficPolicy::Cluster => "Cluster",
+        TrafficPolicy::Local => "Local",
+    };
+    Some(word.to_owned())
+}
+
+/// A Service with nothing but its families of addresses.
+pub(super) fn families_of_service(v: &Validated) -> ServiceSpec {
+    let families = v.services.ip_families.iter();
+    let families: Vec<String> = families.map(|f| f.word().to_owned()).collect();
+    let policy = v.services.ip_family_policy.map(|policy| match policy {
+        IpFamilyPolicy::SingleStack => "SingleStack",
+        IpFamilyPolicy::PreferDualStack => "PreferDualStack",
+        IpFamilyPolicy::RequireDualStack => "RequireDualStack",
+    });
+    ServiceSpec {
+        ip_family_policy: policy.map(str::to_owned),
+        ip_families: Some(families).filter(|families| !families.is_empty()),
+        ..ServiceSpec::default()
+    }
+}
+
+/// The families for which there are endpoint slices: those of the spec, else those of the pods, as far as the Services have both.
+pub fn families(v: &Validated, instances: &[Instance]) -> Vec<IpFamily> {
+    let both = matches!(
+        v.services.ip_family_policy,
+        Some(IpFamilyPolicy::PreferDualStack | IpFamilyPolicy::RequireDualStack)
+    );
+    if !both && let Some(only) = v.services.ip_families.first() {
+        return vec![*only];
+    }
+    let of = |i: &Instance| -> Vec<IpFamily> {
+        let all = i.ip.iter().chain(i.ips.iter().filter(|_| both));
+        all.map(|ip| IpFamily::of(ip)).collect()
+    };
+    let mut found: Vec<IpFamily> = instances.iter().flat_map(of).collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn headless(v: &Validated) -> Service {
@@ -51,7 +94,7 @@ fn headless(v: &Validated) -> Service {
             publish_not_ready_addresses: Some(true),
             selector: Some(identity(v).selector()),
             ports: Some(vec![port()]),
-            ..ServiceSpec::default()
+            ..families_of_service(v)
         }),
         ..Service::default()
     }
@@ -72,14 +115,21 @@ fn client_service(v: &Validated, name: String, template: Option<&ServiceTemplate
         ServiceType::NodePort => "NodePort",
         ServiceType::LoadBalancer => "LoadBalancer",
     };
-    let selector = (!v.gated()).then(|| identity(v).selector());
+    let selector = (!v.led()).then(|| identity(v).selector());
     Service {
         metadata: meta,
         spec: Some(ServiceSpec {
             type_: Some(type_.into()),
             selector,
-            ports: Some(vec![port()]),
-            ..ServiceSpec::default()
+            ports: Some(vec![ServicePort {
+                node_port: template.node_port,
+                ..port()
+            }]),
+            load_balancer_class: template.load_balancer_class,
+            load_balancer_source_ranges: Some(template.load_balancer_source_ranges)
+                .filter(|ranges| !ranges.is_empty()),
+            external_traffic_policy: policy(template.external_traffic_policy),
+            ..families_of_service(v)
         }),
         ..Service::default()
     }
@@ -96,7 +146,7 @@ pub struct Published<'a> {
 
 /// The endpoint slices of the Services without selector.
 pub fn endpoint_slices(v: &Validated, published: &Published<'_>) -> Vec<EndpointSlice> {
-    if !v.gated() {
+    if !v.led() {
         return Vec::new();
     }
     let readers = if published.readers.is_empty() {
@@ -104,24 +154,39 @@ pub fn endpoint_slices(v: &Validated, published: &Published<'_>) -> Vec<Endpoint
     } else {
         published.readers.clone()
     };
-    vec![
-        slice(
-            v,
-            &format!("{}-primary", v.name),
-            v.primary_service(),
-            &published.primary.into_iter().collect::<Vec<_>>(),
-        ),
-        slice(
-            v,
-            &format!("{}-replicas", v.name),
-            v.replicas_service(),
-            &readers,
-        ),
-    ]
+    let primary: Vec<&Instance> = published.primary.into_iter().collect();
+    let all: Vec<Instance> = primary
+        .iter()
+        .chain(&readers)
+        .map(|i| (*i).clone())
+        .collect();
+    let mut families = families(v, &all);
+    if families.is_empty() {
+        families.push(IpFamily::IPv4);
+    }
+    let mut slices = Vec::new();
+    for family in families {
+        slices.push(slice(v, "primary", v.primary_service(), family, &primary));
+        if v.gated() {
+            slices.push(slice(v, "replicas", v.replicas_service(), family, &readers));
+        }
+    }
+    slices
 }
 
-fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) -> EndpointSlice {
-    let mut meta = metadata(v, name.to_owned());
+/// A slice has addresses of one family, which cannot be changed: that of IPv6 has another name.
+fn slice(
+    v: &Validated,
+    role: &str,
+    service: String,
+    family: IpFamily,
+    instances: &[&Instance],
+) -> EndpointSlice {
+    let suffix = match family {
+        IpFamily::IPv4 => "",
+        IpFamily::IPv6 => "-ipv6",
+    };
+    let mut meta = metadata(v, format!("{}-{role}{suffix}", v.name));
     let labels = meta.labels.get_or_insert_default();
     labels.insert(SERVICE_NAME_LABEL.into(), service);
     labels.insert(
@@ -130,7 +195,7 @@ fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) ->
     );
     let endpoints = instances.iter().filter_map(|i| {
         Some(Endpoint {
-            addresses: vec![i.ip.clone()?],
+            addresses: vec![i.address(family)?.to_owned()],
             conditions: Some(EndpointConditions {
                 ready: Some(true),
                 serving: Some(true),
@@ -149,15 +214,7 @@ fn slice(v: &Validated, name: &str, service: String, instances: &[&Instance]) ->
     });
     EndpointSlice {
         metadata: meta,
-        address_type: if instances
-            .iter()
-            .any(|i| i.ip.as_ref().is_some_and(|ip| ip.contains(':')))
-        {
-            "IPv6"
-        } else {
-            "IPv4"
-        }
-        .into(),
+        address_type: family.word().into(),
         endpoints: endpoints.collect(),
         ports: Some(vec![EndpointPort {
             name: Some("redis".into()),

@@ -21,11 +21,15 @@ use super::super::model::{
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
-use super::{config, exporter, identity, metadata, selector, shard_label, tls};
+use super::{claim_labels, config, exporter, identity, metadata, selector, shard_label, tls};
 use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
 const USER: i64 = 999;
+/// A server with the append-only file on does not look at a snapshot. Where a volume that was taken over has only that one, the server
+/// starts with the file off; Hera sets it on while the server runs.
+const SNAPSHOT_FIRST: &str = "file=no; for f in /data/appendonlydir/*.manifest /data/appendonly.aof; do [ -e \"$f\" ] && file=yes; done; \
+     [ $file = no ] && [ -e /data/dump.rdb ] && set -- \"$@\" --appendonly no; exec \"$0\" \"$@\"";
 /// Time for a hand-over (5 s), the server's own shutdown (10 s), and some to spare.
 const TERMINATION_SECONDS: i64 = 40;
 
@@ -62,6 +66,12 @@ fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
     if v.clustered() {
         return shard_replicas(v, o, live);
     }
+    let wanted = if v.led() && !leads(v, o) {
+        // Until the Service has no selector any more it would lead to the temporary replica as well.
+        v.replicas
+    } else {
+        v.copies()
+    };
     let primary = o
         .status
         .primary
@@ -84,17 +94,33 @@ fn replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
         .chain(recorded)
         .chain(handing_over)
         .chain(o.instances.iter().filter(|i| i.is_primary()))
-        .any(|i| i.ordinal >= v.replicas);
+        .any(|i| i.ordinal >= wanted);
     let existing = o.instances.iter().filter(|i| !i.uid.is_empty());
     let highest = existing.map(|i| i.ordinal + 1).max().unwrap_or(0);
     if let Some(ordinal) = asleep(v, o, live) {
         return v.replicas.max(ordinal + 1);
     }
-    if kept {
-        live.unwrap_or(highest).max(v.replicas)
+    let wanted = if kept {
+        live.unwrap_or(highest).max(wanted)
     } else {
-        v.replicas
-    }
+        wanted
+    };
+    on_own_claims(o, live, wanted)
+}
+
+/// No pod is made on a claim that is not ours.
+fn on_own_claims(o: &Observed, live: Option<i32>, wanted: i32) -> i32 {
+    let first = o.foreign.iter().map(|f| f.ordinal).min();
+    first.map_or(wanted, |first| wanted.min(first.max(live.unwrap_or(0))))
+}
+
+/// The Service of the primary, as it is, leads only where Hera leads it.
+fn leads(v: &Validated, o: &Observed) -> bool {
+    let name = v.primary_service();
+    let mut services = o.objects.services.iter();
+    let service = services.find(|s| s.metadata.name.as_ref() == Some(&name));
+    let spec = service.and_then(|s| s.spec.as_ref());
+    spec.is_some_and(|s| s.selector.as_ref().is_none_or(BTreeMap::is_empty))
 }
 
 /// In a shard as well the pods stay while one that is to go is the primary.
@@ -115,11 +141,12 @@ fn shard_replicas(v: &Validated, o: &Observed, live: Option<i32>) -> i32 {
         .iter()
         .filter(|i| i.ordinal >= v.replicas && !i.uid.is_empty())
         .any(|i| owns(i) || recorded == Some(i.pod.as_str()));
-    if kept {
+    let wanted = if kept {
         live.unwrap_or(v.replicas).max(v.replicas)
     } else {
         v.replicas
-    }
+    };
+    on_own_claims(o, live, wanted)
 }
 
 /// The ordinal of the last primary of a database that sleeps: its volume has the newest data, so it wakes too, also when the database
@@ -158,8 +185,8 @@ fn claim_template(
     };
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some(DATA_VOLUME.into()),
-            labels: Some(metadata(v, String::new()).labels.unwrap_or_default()),
+            name: Some(storage.template.clone()),
+            labels: Some(claim_labels(v)),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {
@@ -307,7 +334,7 @@ fn container(v: &Validated) -> Container {
 
 fn mounts(v: &Validated) -> Vec<VolumeMount> {
     let data = VolumeMount {
-        name: DATA_VOLUME.into(),
+        name: v.data_volume().to_owned(),
         mount_path: "/data".into(),
         ..VolumeMount::default()
     };
@@ -339,23 +366,19 @@ fn liveness(v: &Validated, cli: &str) -> Probe {
 /// its process, as its data does: it would come back as the empty primary of its slots otherwise, or with the snapshot that it got when
 /// it was a replica, and its replicas would follow it.
 fn command(v: &Validated, server: &str) -> Vec<String> {
-    let config = format!("{CONFIG_DIR}/redis.conf");
-    if !v.clustered() {
-        return vec![server.into(), config];
+    let mut command = vec![server.to_owned(), format!("{CONFIG_DIR}/redis.conf")];
+    if v.clustered() {
+        command.extend(["--cluster-announce-ip".to_owned(), "$(POD_IP)".to_owned()]);
     }
-    let announce = ["--cluster-announce-ip".to_owned(), "$(POD_IP)".to_owned()];
-    if v.storage.is_some() {
-        return [vec![server.into(), config], announce.into()].concat();
-    }
-    let script = "rm -rf /data/* && exec \"$0\" \"$@\"";
-    let shell = vec![
-        "sh".into(),
-        "-c".into(),
-        script.into(),
-        server.into(),
-        config,
-    ];
-    [shell, announce.into()].concat()
+    let script = if v.takes_over() {
+        SNAPSHOT_FIRST
+    } else if v.clustered() && v.storage.is_none() {
+        "rm -rf /data/* && exec \"$0\" \"$@\""
+    } else {
+        return command;
+    };
+    let shell = ["sh", "-c", script].map(str::to_owned);
+    [shell.to_vec(), command].concat()
 }
 
 fn pod_ip() -> EnvVar {

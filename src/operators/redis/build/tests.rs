@@ -1,10 +1,14 @@
 //! What is built: a golden pod template, purity, and that no field of the spec is silently ignored.
 
+mod claims;
+mod external;
+mod families;
 mod leaves;
 mod observability;
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::Service;
 use kube::CustomResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -36,10 +40,11 @@ fn credentials() -> Credentials {
 /// Everything that a spec leads to, as text.
 fn built(spec: &Value) -> String {
     let redis = redis(spec);
-    let o = Observed {
+    let mut o = Observed {
         instances: vec![serving()],
         ..Observed::default()
     };
+    o.objects.services = vec![balanced("db-0-external")];
     let v = validate(&redis, &o).unwrap_or_else(|e| panic!("{spec}: {e:?}"));
     let r = build(&v, &o, &credentials()).unwrap();
     let slices = endpoint_slices(
@@ -60,6 +65,7 @@ fn built(spec: &Value) -> String {
         v.update.clone(),
         v.bootstrap.clone(),
         v.sentinel.clone(),
+        super::super::external::place(&v, &o, &o.instances[0]),
     );
     json!({
         "secrets": [r.server_secret, r.sentinel_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
@@ -67,6 +73,15 @@ fn built(spec: &Value) -> String {
         "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
     })
     .to_string()
+}
+
+/// A Service for which there is a load balancer.
+fn balanced(name: &str) -> Service {
+    let service = json!({
+        "metadata": {"name": name}, "spec": {"ports": [{"port": 6379, "nodePort": 30100}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}},
+    });
+    serde_json::from_value(service).unwrap()
 }
 
 fn serving() -> Instance {
@@ -84,7 +99,7 @@ fn base() -> Value {
         "mode": "Replication", "replicas": 4, "version": "8.0", "storage": {"size": "1Gi", "storageClassName": "slow"},
         "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
         "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
-        "services": {"primary": {"type": "ClusterIP"}, "replicas": {"type": "ClusterIP"}},
+        "services": {"primary": {"type": "LoadBalancer"}, "replicas": {"type": "LoadBalancer"}, "external": {"type": "LoadBalancer"}},
         "tls": {"secretName": "certificate", "clientAuth": "Off"},
         "bootstrap": {"external": {"host": "old", "passwordSecretRef": {"name": "s", "key": "k"}}},
         "monitoring": {"exporter": {}, "podMonitor": {}, "rules": {}},

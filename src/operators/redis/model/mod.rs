@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::api::{
     AccessPolicy, Engine, Mode, Monitoring, PodTemplatePatch, Retention, SecretKeyRef, Services,
-    Tls,
+    Surge, Tls,
 };
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
@@ -31,7 +31,8 @@ pub use bootstrap::{
 pub use cluster::{Cluster, ClusterStep, NodeView, SLOTS, SlotMigrationWay, SlotSet, Takeover};
 pub use hold::Hold;
 pub use observed::{
-    Certificate, Claim, Instance, Objects, Observed, PodState, Problem, Server, was_in_sync,
+    Certificate, Claim, Foreign, Instance, Objects, Observed, PodState, Problem, Server,
+    was_in_sync,
 };
 pub use plan::{Findings, Plan, Step};
 pub use sentinels::{Sentinel, SentinelStep, SentinelView, Sentinels, ValidSentinel};
@@ -55,7 +56,7 @@ pub const EXPORTER: &str = "exporter";
 pub const EXPORTER_PORT: u16 = 9121;
 /// Name of that port in the pod.
 pub const METRICS_PORT_NAME: &str = "metrics";
-/// Name of the claim template, and so the prefix of every claim's name.
+/// Name of the claim template when the spec names none, and so the prefix of every claim's name.
 pub const DATA_VOLUME: &str = "data";
 /// Folder with the configuration in the container.
 pub const CONFIG_DIR: &str = "/etc/hera";
@@ -138,6 +139,8 @@ pub struct Validated {
     pub update: ValidUpdate,
     /// No pod is to run; the volumes stay.
     pub hibernate: bool,
+    /// The temporary replica of a single server, while there is one.
+    pub surge: Option<Surge>,
     /// Patch of the pod template.
     pub pod_template: PodTemplatePatch,
     /// Value of the restart annotation.
@@ -178,6 +181,10 @@ pub struct ValidStorage {
     pub when_deleted: Retention,
     /// On scaling in.
     pub when_scaled: Retention,
+    /// Name of the claim template, and of the volume.
+    pub template: String,
+    /// Claims that may be taken over.
+    pub existing: Vec<String>,
 }
 
 /// When pods that serve may be restarted for a change.
@@ -193,6 +200,8 @@ pub struct ValidUpdate {
     pub soak: Duration,
     /// Only then.
     pub window: Option<Window>,
+    /// A single server without a volume is restarted while a temporary replica serves.
+    pub surge: bool,
 }
 
 impl Validated {
@@ -217,7 +226,17 @@ impl Validated {
     }
     /// Name of the claim of the pod with this ordinal.
     pub fn claim_name(&self, ordinal: i32) -> String {
-        format!("{DATA_VOLUME}-{}-{ordinal}", self.statefulset_name())
+        format!("{}-{}", self.data_volume(), self.pod_name(ordinal))
+    }
+    /// Name of the volume with the data.
+    pub fn data_volume(&self) -> &str {
+        self.storage.as_ref().map_or(DATA_VOLUME, |s| &s.template)
+    }
+    /// A claim may hold what another server wrote.
+    pub fn takes_over(&self) -> bool {
+        self.storage
+            .as_ref()
+            .is_some_and(|s| !s.existing.is_empty())
     }
     /// Name of the Service that leads to the primary.
     pub fn primary_service(&self) -> String {
@@ -284,6 +303,15 @@ impl Validated {
     /// Sentinels watch the primary.
     pub fn watched(&self) -> bool {
         self.mode == Mode::Sentinel
+    }
+    /// Hera leads the Services to the pods: a server of this database may be a replica.
+    pub fn led(&self) -> bool {
+        self.gated() || self.surge.is_some()
+    }
+    /// Number of pods with the same data, a temporary replica included.
+    pub fn copies(&self) -> i32 {
+        let temporary = self.surge.as_ref().is_some_and(|s| !s.ending);
+        self.replicas + i32::from(temporary)
     }
     /// The servers are nodes of a cluster.
     pub fn clustered(&self) -> bool {

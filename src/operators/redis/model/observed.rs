@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use super::{Account, Cluster, PORT, PrimaryLogin, Sentinels, Source, Told};
 use crate::engines::redis::{AclUser, Info, Role};
-use crate::operators::redis::api::RedisStatus;
+use crate::operators::redis::api::{IpFamily, RedisStatus};
 
 /// Everything that a decision needs, read once.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,8 @@ pub struct Observed {
     pub sentinels: Sentinels,
     /// The claims, by ordinal.
     pub claims: Vec<Claim>,
+    /// Claims of other origin that stand where the claims of pods to be made would.
+    pub foreign: Vec<Foreign>,
     /// Name of the storage class of the spec, when it was looked up and does not exist.
     pub missing_storage_class: Option<String>,
     /// Storage class of a claim that was never bound, when the spec names none and that class does not exist.
@@ -113,6 +115,8 @@ pub struct Objects {
     pub disruption_budget: Option<PodDisruptionBudget>,
     pub network_policies: Vec<NetworkPolicy>,
     pub claims: Vec<PersistentVolumeClaim>,
+    /// Those of other origin.
+    pub foreign_claims: Vec<PersistentVolumeClaim>,
 }
 
 /// One pod with its server. Each flag is a fact of its own that Kubernetes reports.
@@ -129,8 +133,12 @@ pub struct Instance {
     pub uid: String,
     /// Address of the pod.
     pub ip: Option<String>,
+    /// All addresses of the pod, at most one of each family.
+    pub ips: Vec<String>,
     /// Node of the pod.
     pub node: Option<String>,
+    /// Address of that node.
+    pub host_ip: Option<String>,
     /// State of the pod.
     pub pod_state: PodState,
     /// Why the exporter beside the server does not run; `None` when it runs, or there is none.
@@ -232,6 +240,19 @@ pub struct Claim {
     pub owned: bool,
 }
 
+/// A claim with the name that one of ours would have, that Hera did not have made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Name.
+    pub name: String,
+    /// Ordinal of the pod that would use it.
+    pub ordinal: i32,
+    /// Number of its shard; 0 outside mode Cluster.
+    pub shard: i32,
+    /// Why it cannot be taken over now.
+    pub obstacle: Option<String>,
+}
+
 impl Observed {
     /// What was observed of one shard, as if it were a database of its own.
     #[must_use]
@@ -239,6 +260,7 @@ impl Observed {
         let mut o = self.clone();
         o.instances.retain(|i| i.shard == shard);
         o.claims.retain(|c| c.shard == shard);
+        o.foreign.retain(|f| f.shard == shard);
         o.objects.statefulset = self.cluster.sets.get(&shard).cloned();
         o
     }
@@ -251,6 +273,11 @@ impl Instance {
             Server::Up(info) => Some(info),
             _ => None,
         }
+    }
+    /// Its address of a family.
+    pub fn address(&self, family: IpFamily) -> Option<&str> {
+        let all = self.ips.iter().chain(&self.ip).map(String::as_str);
+        all.into_iter().find(|ip| IpFamily::of(ip) == family)
     }
     /// It answers and takes writes.
     pub fn is_primary(&self) -> bool {

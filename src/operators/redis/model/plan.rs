@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{BootstrapStep, ClusterStep, Problem, SentinelStep};
-use crate::operators::redis::api::{Election, UserStatus};
+use crate::operators::redis::api::{Election, Surge, UserStatus};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,11 @@ pub enum Step {
         /// It goes with the `Redis`.
         owned: bool,
     },
+    /// Take a claim of other origin over, by its labels.
+    AdoptClaim {
+        /// Claim.
+        claim: String,
+    },
     /// Set the readiness gate of a pod.
     Gate {
         /// Pod.
@@ -126,6 +131,8 @@ pub struct Plan {
     pub chores: Vec<Step>,
     /// What comes after these, in words.
     pub later: Vec<String>,
+    /// The temporary replica that is wanted from now on.
+    pub surge: Option<Surge>,
     /// When to look again.
     pub requeue: Option<Duration>,
     /// Findings for the conditions.
@@ -163,6 +170,8 @@ pub struct Findings {
     pub volumes: Option<Problem>,
     /// Which servers have nearly no memory left: a warning.
     pub memory: Option<Problem>,
+    /// What keeps clients outside of the Kubernetes cluster from reaching the pods.
+    pub external: Option<Problem>,
     /// What is wrong with the distribution of slots.
     pub slots: Option<Problem>,
     /// What is wrong with the sentinels.
@@ -208,6 +217,9 @@ impl std::fmt::Display for Step {
                 claim,
                 owned: false,
             } => write!(f, "let PersistentVolumeClaim/{claim} outlive the Redis"),
+            Self::AdoptClaim { claim } => {
+                write!(f, "take PersistentVolumeClaim/{claim} over")
+            }
             Self::Gate { pod, ready } => {
                 write!(f, "set the readiness gate of Pod/{pod} to {ready}")
             }

@@ -1,16 +1,178 @@
-//! Claims.
+//! Claims: those of the pods, and those of other origin that stand in their place.
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::{Resource, ResourceExt};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
+use kube::{Api, Resource, ResourceExt};
 
-use super::super::api::Redis;
-use super::super::model::{Claim, DATA_VOLUME};
-use crate::k8s::names;
+use super::super::Operator;
+use super::super::api::{Mode, Redis, Storage};
+use super::super::model::{Claim, DATA_VOLUME, Foreign, NAME_LABEL, Observed};
 use crate::k8s::quantity::Amount;
+use crate::k8s::{names, owner};
+
+/// Name of the claim template.
+pub(super) fn data_volume(redis: &Redis) -> &str {
+    redis
+        .spec
+        .storage
+        .as_ref()
+        .map_or(DATA_VOLUME, Storage::template)
+}
+
+/// The spec names the claim as one to be taken over.
+fn named(redis: &Redis, claim: &str) -> bool {
+    let storage = redis.spec.storage.as_ref();
+    storage.is_some_and(|s| s.existing_claims.iter().any(|c| c == claim))
+}
+
+/// Name of the StatefulSet of a shard.
+pub(super) fn set_name(redis: &str, shard: i32) -> String {
+    format!("{redis}-s{shard}")
+}
+
+/// Shard, ordinal and pod of all that the spec asks for.
+fn wanted(redis: &Redis) -> Vec<(i32, i32, String)> {
+    let (spec, name) = (&redis.spec, redis.name_any());
+    let pods = |shard: i32, set: String, count: i32| {
+        (0..count).map(move |ordinal| (shard, ordinal, format!("{set}-{ordinal}")))
+    };
+    if spec.mode == Mode::Cluster {
+        let each = 1 + spec.replicas_per_shard.unwrap_or(1);
+        let shards = 0..spec.shards.unwrap_or(3);
+        return shards
+            .flat_map(|shard| pods(shard, set_name(&name, shard), each))
+            .collect();
+    }
+    let by_default = if spec.mode == Mode::Standalone { 1 } else { 3 };
+    pods(0, name, spec.replicas.unwrap_or(by_default)).collect()
+}
+
+impl Operator {
+    /// Looks the storage class up, but only when a claim waits or is to grow.
+    pub(super) async fn storage_class(&self, redis: &Redis, observed: &mut Observed) {
+        let Some(storage) = &redis.spec.storage else {
+            return;
+        };
+        let wanted = Amount::parse(&storage.size.0)
+            .map(Amount::bytes)
+            .unwrap_or_default();
+        let growing = observed
+            .claims
+            .iter()
+            .find(|c| c.bound && c.requested < wanted);
+        let waiting = observed.claims.iter().find(|c| !c.bound);
+        let named = storage.storage_class_name.clone();
+        // Without a class in the spec, the one that the claim was made with is looked at.
+        let class = match (growing, waiting) {
+            (Some(growing), _) => growing.class.clone().or(named.clone()),
+            (None, Some(waiting)) => named.clone().or(waiting.class.clone()),
+            (None, None) => return,
+        };
+        let Some(class) = class else { return };
+        match Api::<StorageClass>::all(self.ctx.client.clone())
+            .get_opt(&class)
+            .await
+        {
+            Ok(None) if named.is_none() && growing.is_none() => {
+                observed.missing_claim_class = Some(class);
+            }
+            Ok(None) => observed.missing_storage_class = Some(class),
+            Ok(Some(found)) => {
+                observed.expandable = Some(found.allow_volume_expansion == Some(true));
+            }
+            Err(error) => {
+                // Without the right to read storage classes the API server itself judges each claim.
+                tracing::warn!(%class, %error, "the storage class could not be read");
+                observed.expandable = Some(true);
+            }
+        }
+    }
+
+    /// Looks for claims of other origin, but only where a pod is to be made and no claim of ours is there yet.
+    pub(super) async fn foreign_claims(&self, redis: &Redis, observed: &mut Observed) {
+        if redis.spec.storage.is_none() {
+            return;
+        }
+        let namespace = redis.namespace().unwrap_or_default();
+        let open = |(shard, ordinal, pod): &(i32, i32, String)| {
+            let place = |s: i32, o: i32| s == *shard && o == *ordinal;
+            let has_pod = observed
+                .instances
+                .iter()
+                .any(|i| &i.pod == pod && !i.uid.is_empty());
+            !has_pod && !observed.claims.iter().any(|c| place(c.shard, c.ordinal))
+        };
+        let places: Vec<_> = wanted(redis).into_iter().filter(open).collect();
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.ctx.client.clone(), &namespace);
+        let looks = places.into_iter().map(|(shard, ordinal, pod)| {
+            let (api, name) = (api.clone(), format!("{}-{pod}", data_volume(redis)));
+            async move {
+                let found = api.get_opt(&name).await;
+                (
+                    Foreign {
+                        name,
+                        ordinal,
+                        shard,
+                        obstacle: None,
+                    },
+                    found,
+                )
+            }
+        });
+        for (mut foreign, found) in join_all(looks).await {
+            match found {
+                Ok(None) => continue,
+                Ok(Some(claim)) if is_of(&claim, &redis.name_any()) => continue,
+                Ok(Some(claim)) => {
+                    foreign.obstacle = self.obstacle(redis, &claim).await;
+                    observed.objects.foreign_claims.push(claim);
+                }
+                Err(error) => foreign.obstacle = Some(format!("it could not be read: {error}")),
+            }
+            observed.foreign.push(foreign);
+        }
+    }
+
+    /// Why a claim cannot be taken over: two servers on one volume would destroy its data.
+    async fn obstacle(&self, redis: &Redis, claim: &PersistentVolumeClaim) -> Option<String> {
+        if !named(redis, &claim.name_any()) {
+            return None;
+        }
+        if claim.meta().deletion_timestamp.is_some() {
+            return Some("it is being deleted".to_owned());
+        }
+        if let Some(owner) = owner::controller_of(claim.meta()) {
+            return Some(format!("it belongs to {}/{}", owner.kind, owner.name));
+        }
+        let namespace = redis.namespace().unwrap_or_default();
+        let pods = Api::<Pod>::namespaced(self.ctx.client.clone(), &namespace);
+        match pods.list(&ListParams::default()).await {
+            Ok(pods) => pods
+                .iter()
+                .find(|pod| uses(pod, &claim.name_any()))
+                .map(|pod| format!("Pod/{} uses it", pod.name_any())),
+            Err(error) => Some(format!("the pods could not be listed: {error}")),
+        }
+    }
+}
+
+/// A claim with the labels of this `Redis`, which the cache has not shown yet.
+fn is_of(claim: &PersistentVolumeClaim, redis: &str) -> bool {
+    claim.labels().get(NAME_LABEL).is_some_and(|n| n == redis)
+}
+
+fn uses(pod: &Pod, claim: &str) -> bool {
+    let ended = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    let mut claims = volumes.filter_map(|v| v.persistent_volume_claim.as_ref());
+    !matches!(ended, Some("Succeeded" | "Failed")) && claims.any(|c| c.claim_name == claim)
+}
 
 /// A claim of the pods of this StatefulSet, named after their pods.
 pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) -> Option<Claim> {
-    let prefix = format!("{DATA_VOLUME}-{name}");
+    let prefix = format!("{}-{name}", data_volume(redis));
     let ordinal = i32::try_from(names::ordinal(&prefix, &claim.name_any())?).ok()?;
     let size = |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
         quantity
@@ -41,12 +203,13 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) ->
         failed: failed
             .and_then(|c| c.message.clone())
             .or_else(|| infeasible.then(|| "the storage cannot provide this size".to_owned())),
-        adopted: claim
-            .meta()
-            .creation_timestamp
-            .as_ref()
-            .zip(redis.meta().creation_timestamp.as_ref())
-            .is_some_and(|(c, r)| c.0 < r.0),
+        adopted: named(redis, &claim.name_any())
+            || claim
+                .meta()
+                .creation_timestamp
+                .as_ref()
+                .zip(redis.meta().creation_timestamp.as_ref())
+                .is_some_and(|(c, r)| c.0 < r.0),
         owned: claim
             .owner_references()
             .iter()

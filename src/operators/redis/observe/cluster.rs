@@ -10,17 +10,12 @@ use super::super::Operator;
 use super::super::api::Redis;
 use super::super::build::REPLICATION_USER;
 use super::super::model::{
-    DATA_VOLUME, Instance, NAME_LABEL, NodeView, Observed, SHARD_LABEL, SlotMigrationWay,
+    Instance, NAME_LABEL, NodeView, Observed, SHARD_LABEL, SlotMigrationWay,
 };
-use super::claims::claim;
+use super::claims::{claim, data_volume, set_name};
 use super::{belongs, instance, update_revision};
 use crate::engines::redis::{Client, Failure};
 use crate::k8s::names;
-
-/// Name of the StatefulSet of a shard.
-fn set_name(redis: &str, shard: i32) -> String {
-    format!("{redis}-s{shard}")
-}
 
 /// Shard and ordinal of `REDIS-sSHARD-ORDINAL`.
 fn place(redis: &str, pod: &str) -> Option<(i32, i32)> {
@@ -48,7 +43,8 @@ impl Operator {
         observed.cluster.budgets = budgets.iter().map(|b| (**b).clone()).collect();
         observed.cluster.budgets.sort_by_key(ResourceExt::name_any);
         observed.instances = self.shard_pods(&namespace, &name, redis, observed, now);
-        let prefix = format!("{DATA_VOLUME}-");
+        let volume = data_volume(redis);
+        let prefix = format!("{volume}-");
         observed.claims = observed
             .objects
             .claims

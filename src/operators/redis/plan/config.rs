@@ -2,22 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::super::directives;
 use super::super::model::{Instance, Observed, Plan, Problem, Step, Validated};
 use super::super::reasons;
+use super::super::{directives, external};
 
 /// Plans what has to be set on which server.
 pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
-    let desired = directives::live(v, o);
+    let live = directives::live(v, o);
     let filed = directives::filed(o);
     let mut pending = Vec::new();
     let mut refused: Option<Problem> = None;
     for i in o.instances.iter().filter(|i| i.info().is_some()) {
         let mut due = BTreeMap::new();
+        let mut desired = live.clone();
+        desired.extend(external::announced(v, o, i));
         for (name, value) in &desired {
             if let Some(words) = i.refused.get(&(name.clone(), value.clone())) {
-                let message =
-                    format!("spec.config.{name}: {value:?} is refused by the server: {words}");
+                let field = if external::DIRECTIVES.contains(&name.as_str()) {
+                    name.clone()
+                } else {
+                    format!("spec.config.{name}")
+                };
+                let message = format!("{field}: {value:?} is refused by the server: {words}");
                 refused.get_or_insert_with(|| {
                     Problem::of(reasons::InvalidConfig, format!("Redis/{}", v.name), message)
                 });

@@ -5,6 +5,7 @@ mod capacity;
 mod cluster;
 mod config;
 mod election;
+mod external;
 mod hibernation;
 mod permission;
 mod pods;
@@ -12,6 +13,7 @@ mod replication;
 mod roll;
 mod sentinel;
 mod storage;
+mod surge;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -55,6 +57,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
         primary: verdict.primary.map(|p| p.pod.clone()),
         requeue: verdict.requeue,
         step: verdict.step,
+        surge: v.surge.clone(),
         ..Plan::default()
     };
     plan.findings.primary = verdict.problem;
@@ -65,6 +68,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
         replication::plan(v, o, primary, verdict.settled, now, &mut plan);
         if verdict.settled {
             roll::plan(v, o, primary, now, &mut plan);
+            surge::plan(v, o, primary, &mut plan);
         }
     }
     roll::replace_broken(v, o, &mut plan);
@@ -78,6 +82,7 @@ fn servers(v: &Validated, o: &Observed, now: Timestamp, plan: &mut Plan) {
     config::plan(v, o, plan);
     users::plan(v, o, plan);
     tls::plan(v, o, now, plan);
+    external::plan(v, o, plan);
     storage::plan(v, o, plan);
     capacity::plan(v, o, plan);
 }

@@ -8,7 +8,7 @@ pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {
     let mut list: Vec<Problem> = o
         .instances
         .iter()
-        .filter(|i| i.ordinal < v.replicas)
+        .filter(|i| i.ordinal < v.copies())
         .filter_map(problem)
         .collect();
     list.sort_by_key(|p| p.reason == reasons::PodStarting || p.reason == reasons::PodNotCreated);

@@ -92,7 +92,7 @@ fn behind(v: &Validated, o: &Observed, primary: &Instance, plan: &mut Plan) {
     let late: Vec<&str> = o
         .instances
         .iter()
-        .filter(|i| i.ordinal < v.replicas && i.pod != primary.pod && !i.in_sync_with(primary))
+        .filter(|i| i.ordinal < v.copies() && i.pod != primary.pod && !i.in_sync_with(primary))
         .map(|i| i.pod.as_str())
         .collect();
     if !late.is_empty() && plan.findings.replication.is_none() {
@@ -133,7 +133,7 @@ pub fn successor<'a>(v: &Validated, o: &'a Observed, primary: &Instance) -> Opti
         .unwrap_or_default();
     o.instances
         .iter()
-        .filter(|i| i.ordinal < v.replicas && !i.leaving() && i.in_sync_with(primary))
+        .filter(|i| i.ordinal < v.copies() && !i.leaving() && i.in_sync_with(primary))
         .filter(|i| {
             if v.watched() {
                 sentinel::would_choose(v, o, &i.pod)
@@ -195,6 +195,10 @@ fn wanted_hand_over(
 ) {
     // While pods are replaced, the order of the roll goes first.
     let rolling = o.instances.iter().any(|i| i.outdated);
+    let carries = v.surge.is_some()
+        && o.instances
+            .iter()
+            .any(|i| i.outdated && i.ordinal < v.replicas);
     let asked = v
         .switchover
         .as_deref()
@@ -203,8 +207,8 @@ fn wanted_hand_over(
         format!("{} is being deleted", primary.pod)
     } else if primary.disrupted {
         format!("{} is about to be evicted", primary.pod)
-    } else if primary.ordinal >= v.replicas {
-        format!("{} is to be removed by scaling in", primary.pod)
+    } else if primary.ordinal >= v.replicas && !carries {
+        format!("{} is to be removed", primary.pod)
     } else if let Some(pod) = asked {
         format!("{pod} is asked for by annotation")
     } else {

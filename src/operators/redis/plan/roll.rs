@@ -6,17 +6,18 @@ use jiff::Timestamp;
 
 use super::super::model::{Instance, Observed, Plan, Problem, Step, Validated};
 use super::super::reasons;
-use super::permission;
 use super::pods::never_served;
 use super::replication::{hand_over, hand_over_pauses, successor};
+use super::{permission, surge};
 
 /// A pod this young may still be on its way into sync.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// Plans the next restart, given a primary that serves.
 pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, plan: &mut Plan) {
+    // A temporary replica goes when all others are up to date, whatever its own template is.
     let outdated: Vec<&Instance> = members(v, o)
-        .filter(|i| i.outdated && !i.terminating)
+        .filter(|i| i.outdated && !i.terminating && i.ordinal < v.replicas)
         .collect();
     if outdated.is_empty() {
         return;
@@ -31,8 +32,8 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message));
     };
     // Not ready and outdated: it is no copy that counts, and waiting for it could be for ever when the spec was corrected since.
-    let lame = outdated
-        .iter()
+    let lame = members(v, o)
+        .filter(|i| i.outdated && !i.terminating)
         .find(|i| i.pod != primary.pod && !i.in_sync_with(primary) && !i.is_primary());
     if let Some(lame) = lame.filter(|i| i.age >= SETTLING) {
         progress(
@@ -91,8 +92,8 @@ pub fn replace_broken(v: &Validated, o: &Observed, plan: &mut Plan) {
 }
 
 fn members<'a>(v: &Validated, o: &'a Observed) -> impl Iterator<Item = &'a Instance> + use<'a> {
-    let replicas = v.replicas;
-    o.instances.iter().filter(move |i| i.ordinal < replicas)
+    let copies = v.copies();
+    o.instances.iter().filter(move |i| i.ordinal < copies)
 }
 
 fn settled(v: &Validated, i: &Instance, primary: &Instance) -> bool {
@@ -131,12 +132,15 @@ fn primary_last(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp,
             format!("{} is to be restarted", primary.pod),
         ));
     }
-    if v.replicas > 1 {
+    if v.copies() > 1 {
         return plan.again(Duration::from_secs(1));
     }
     let empty = primary.info().is_some_and(|i| i.keys == 0);
     if v.storage.is_some() || empty || v.accept_data_loss {
         return plan.propose(restart(primary, "its template changed"));
+    }
+    if v.update.surge && !v.watched() {
+        return surge::begin(v, primary, plan);
     }
     let message = format!(
         "a change needs a restart of {}, the only server with the data, and it has no volume",

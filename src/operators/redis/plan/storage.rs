@@ -12,6 +12,7 @@ use crate::k8s::quantity;
 /// Plans what concerns the claims.
 pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     let Some(storage) = &v.storage else { return };
+    adopt(o, storage, plan);
     if let Some(class) = &o.missing_storage_class {
         plan.findings.storage = Some(Problem::of(
             reasons::StorageClassNotFound,
@@ -27,6 +28,34 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
     retention(o, storage, plan);
     removed(v, o, storage, plan);
     pending(v, o, plan);
+}
+
+/// A claim of other origin is taken over when the user names it and nobody else uses it. Until then no pod is made on it.
+fn adopt(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
+    for f in &o.foreign {
+        let about = |reason, message: String| {
+            Problem::of(reason, format!("PersistentVolumeClaim/{}", f.name), message)
+        };
+        let problem = if !storage.existing.contains(&f.name) {
+            about(
+                reasons::ForeignClaim,
+                format!("{} exists and was not made for this Redis", f.name),
+            )
+        } else if let Some(obstacle) = &f.obstacle {
+            about(reasons::ClaimInUse, format!("{}: {obstacle}", f.name))
+        } else {
+            plan.chores.push(Step::AdoptClaim {
+                claim: f.name.clone(),
+            });
+            about(
+                reasons::VolumePending,
+                format!("{} is being taken over", f.name),
+            )
+        };
+        plan.findings.storage.get_or_insert(problem);
+        // Claims and pods of others are not watched.
+        plan.again(Duration::from_secs(5));
+    }
 }
 
 /// Claims that were never bound and ask for another class than the spec: they hold nothing, so they are made anew.

@@ -22,6 +22,7 @@ mod permissions;
 mod properties;
 mod rolls;
 mod sentinels;
+mod surge;
 mod users;
 mod volumes;
 

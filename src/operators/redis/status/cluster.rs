@@ -3,7 +3,7 @@
 use super::super::api::{InstanceStatus, NodeStatus, RedisStatus, ShardStatus};
 use super::super::build::identity;
 use super::super::model::{Instance, Observed, PORT, Plan, Role, SLOTS, Topology, Validated};
-use super::super::reasons;
+use super::super::{external, reasons};
 use super::{
     Hold, PRIMARY_AVAILABLE, Picture, READY, blocker, conditions_of, count, phase, problems,
     program,
@@ -24,7 +24,10 @@ pub fn status(p: &Picture<'_>) -> RedisStatus {
         .instances
         .iter()
         .filter(|i| !i.uid.is_empty() || wanted(v, i))
-        .map(|i| instance(v, i, &t, plan))
+        .map(|i| InstanceStatus {
+            external: external::place(v, o, i).map(|place| place.to_string()),
+            ..instance(v, i, &t, plan)
+        })
         .collect();
     let ready = instances.iter().filter(|i| i.ready).count();
     let all = v.shards * v.replicas;
@@ -154,6 +157,7 @@ fn instance(v: &Validated, i: &Instance, t: &Topology<'_>, plan: &Plan) -> Insta
         ready,
         in_sync,
         message,
+        external: None,
     }
 }
 

@@ -4,9 +4,18 @@ use serde_json::{Value, json};
 
 /// Patches of [`super::base`].
 pub fn changes() -> Vec<(&'static str, Value)> {
-    let all = data().into_iter().chain(bootstrap()).chain(service());
-    let all = all.chain(sentinels());
-    all.chain(super::observability::changes()).collect()
+    let own = [
+        data(),
+        bootstrap(),
+        auth(),
+        service(),
+        network(),
+        sentinels(),
+    ]
+    .concat();
+    own.into_iter()
+        .chain(super::observability::changes())
+        .collect()
 }
 
 /// Where the first data comes from.
@@ -116,6 +125,14 @@ fn data() -> Vec<(&'static str, Value)> {
             json!({"storage": {"storageClassName": "fast"}}),
         ),
         (
+            "storage.claimTemplate",
+            json!({"storage": {"claimTemplate": "other"}}),
+        ),
+        (
+            "storage.existingClaims",
+            json!({"storage": {"existingClaims": ["data-db-0"]}}),
+        ),
+        (
             "storage.whenDeleted",
             json!({"storage": {"whenDeleted": "Delete"}}),
         ),
@@ -123,6 +140,12 @@ fn data() -> Vec<(&'static str, Value)> {
             "storage.whenScaled",
             json!({"storage": {"whenScaled": "Delete"}}),
         ),
+    ]
+}
+
+/// Who may log in.
+fn auth() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "auth.passwordSecretRef.name",
             json!({"auth": {"passwordSecretRef": {"name": "other"}}}),
@@ -166,7 +189,7 @@ fn data() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// When things happen, and whom clients reach.
+/// When things happen.
 fn service() -> Vec<(&'static str, Value)> {
     vec![
         ("tls.secretName", json!({"tls": {"secretName": "other"}})),
@@ -181,6 +204,7 @@ fn service() -> Vec<(&'static str, Value)> {
         ),
         ("hibernate", json!({"hibernate": true})),
         ("update.paused", json!({"update": {"paused": true}})),
+        ("update.surge", json!({"update": {"surge": true}})),
         ("update.primary", json!({"update": {"primary": "Approved"}})),
         ("update.soakSeconds", json!({"update": {"soakSeconds": 60}})),
         (
@@ -199,9 +223,15 @@ fn service() -> Vec<(&'static str, Value)> {
             "update.window.timeZone",
             json!({"update": {"window": {"timeZone": "Asia/Tokyo"}}}),
         ),
+    ]
+}
+
+/// The Services, and all else.
+fn network() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "services.primary.type",
-            json!({"services": {"primary": {"type": "LoadBalancer"}}}),
+            json!({"services": {"primary": {"type": "NodePort"}}}),
         ),
         (
             "services.primary.annotations",
@@ -222,6 +252,74 @@ fn service() -> Vec<(&'static str, Value)> {
         (
             "services.replicas.labels",
             json!({"services": {"replicas": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "services.primary.nodePort",
+            json!({"services": {"primary": {"nodePort": 30001}}}),
+        ),
+        (
+            "services.primary.loadBalancerClass",
+            json!({"services": {"primary": {"loadBalancerClass": "x"}}}),
+        ),
+        (
+            "services.primary.loadBalancerSourceRanges",
+            json!({"services": {"primary": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
+        ),
+        (
+            "services.primary.externalTrafficPolicy",
+            json!({"services": {"primary": {"externalTrafficPolicy": "Local"}}}),
+        ),
+        (
+            "services.replicas.nodePort",
+            json!({"services": {"replicas": {"nodePort": 30001}}}),
+        ),
+        (
+            "services.replicas.loadBalancerClass",
+            json!({"services": {"replicas": {"loadBalancerClass": "x"}}}),
+        ),
+        (
+            "services.replicas.loadBalancerSourceRanges",
+            json!({"services": {"replicas": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
+        ),
+        (
+            "services.replicas.externalTrafficPolicy",
+            json!({"services": {"replicas": {"externalTrafficPolicy": "Local"}}}),
+        ),
+        (
+            "services.external.type",
+            json!({"services": {"external": {"type": "NodePort"}}}),
+        ),
+        (
+            "services.external.host",
+            json!({"services": {"external": {"host": "{pod}.example.org"}}}),
+        ),
+        (
+            "services.external.annotations",
+            json!({"services": {"external": {"annotations": {"a": "{pod}"}}}}),
+        ),
+        (
+            "services.external.labels",
+            json!({"services": {"external": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "services.external.loadBalancerClass",
+            json!({"services": {"external": {"loadBalancerClass": "x"}}}),
+        ),
+        (
+            "services.external.loadBalancerSourceRanges",
+            json!({"services": {"external": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
+        ),
+        (
+            "services.external.externalTrafficPolicy",
+            json!({"services": {"external": {"externalTrafficPolicy": "Local"}}}),
+        ),
+        (
+            "services.ipFamilyPolicy",
+            json!({"services": {"ipFamilyPolicy": "PreferDualStack"}}),
+        ),
+        (
+            "services.ipFamilies",
+            json!({"services": {"ipFamilies": ["IPv6"]}}),
         ),
         (
             "podTemplate",

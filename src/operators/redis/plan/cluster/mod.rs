@@ -19,7 +19,7 @@ use super::super::model::{
     ClusterStep, Instance, Observed, Plan, Problem, Step, Topology, Validated,
 };
 use super::super::reasons;
-use super::{capacity, config, hibernation, pods, storage, users};
+use super::{capacity, config, external, hibernation, pods, storage, users};
 
 /// While the views of the nodes differ.
 const GOSSIP: Duration = Duration::from_millis(300);
@@ -36,6 +36,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     plan.findings.pods = pods::problems(v, &wanted(v, o));
     config::plan(v, o, &mut plan);
     users::plan(v, o, &mut plan);
+    external::plan(v, o, &mut plan);
     failover::plan(v, o, &t, &mut plan);
     form::meet(v, o, &t, &mut plan);
     form::assign(v, o, &t, &mut plan);

@@ -49,7 +49,7 @@ impl<'a> Electorate<'a> {
 
     /// A primary that Hera did not choose is followed when it has the known history; an old primary that comes back has not.
     fn may_adopt(&self, live: &Instance, election: &Election) -> bool {
-        if !self.v.gated() {
+        if !self.v.led() {
             return true;
         }
         let recorded = self.find(&election.candidate, &election.candidate_uid);

@@ -527,6 +527,8 @@ pub(super) fn with_storage(v: Validated) -> Validated {
             class: None,
             when_deleted: super::super::super::api::Retention::Retain,
             when_scaled: super::super::super::api::Retention::Retain,
+            template: "data".into(),
+            existing: vec![],
         }),
         ..v
     }

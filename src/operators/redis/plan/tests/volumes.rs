@@ -1,6 +1,7 @@
 //! Volumes.
 
 use super::super::super::api::Retention;
+use super::super::super::model::Foreign;
 use super::elections::{claim, with_storage};
 use super::*;
 
@@ -123,4 +124,36 @@ fn claims_that_never_bound_are_made_anew_with_the_corrected_class() {
         None,
         "a bound claim is never deleted for its class"
     );
+}
+
+/// Claims of other origin: only one that is named, and that nobody uses, is taken over; until then the pod is not made.
+#[test]
+fn a_claim_of_other_origin_is_taken_over_only_when_it_is_named_and_free() {
+    let free = || Foreign {
+        name: "data-db-2".into(),
+        ordinal: 2,
+        ..Foreign::default()
+    };
+    let used = || Foreign {
+        obstacle: Some("Pod/other uses it".into()),
+        ..free()
+    };
+    for (named, foreign, reason, adopted) in [
+        (false, free(), reasons::ForeignClaim, false),
+        (false, used(), reasons::ForeignClaim, false),
+        (true, used(), reasons::ClaimInUse, false),
+        (true, free(), reasons::VolumePending, true),
+    ] {
+        let (mut v, mut o) = with_claims();
+        if named {
+            let storage = v.storage.as_mut().unwrap();
+            storage.existing.push("data-db-2".into());
+        }
+        o.foreign.push(foreign);
+        let p = run(&v, &o);
+        let adopts = |s: &Step| matches!(s, Step::AdoptClaim { .. });
+        assert_eq!(p.chores.iter().any(adopts), adopted, "{reason}");
+        assert_eq!(p.findings.storage.map(|f| f.reason), Some(reason));
+        assert!(p.requeue.is_some());
+    }
 }
