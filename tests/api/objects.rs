@@ -111,6 +111,8 @@ async fn items(
         config_map,
         start_config_map,
         services,
+        // Of mode Sentinel only.
+        sentinel_secret: _,
         network_policy,
         // The cluster of this test has no Prometheus operator.
         pod_monitor: _,
