@@ -110,6 +110,7 @@ async fn items(
         user_connection_secrets,
         config_map,
         start_config_map,
+        sentinel_secret,
         services,
         // Of mode Sentinel only.
         sentinel_secret: _,
@@ -126,7 +127,7 @@ async fn items(
         item::<ConfigMap>(client, ns, config_map, fresh).await,
         item::<ConfigMap>(client, ns, start_config_map, fresh).await,
     ];
-    for secret in user_connection_secrets {
+    for secret in user_connection_secrets.iter().chain(sentinel_secret) {
         items.push(item::<Secret>(client, ns, secret, fresh).await);
     }
     for service in services {

@@ -47,7 +47,7 @@ async fn all_replaced(db: &Database, before: &BTreeSet<String>) {
 async fn all_uids(db: &Database) -> BTreeSet<String> {
     let mut pods = db.pods().await;
     pods.extend(db.sentinels().await);
-    pods.values().filter_map(|p| p.uid()).collect()
+    pods.values().filter_map(ResourceExt::uid).collect()
 }
 
 /// It restarts in place with nothing, before any sentinel takes it for lost.
