@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
-use super::api::{ElectionKind, RedisStatus};
+use super::api::{Election, ElectionKind, RedisStatus};
 use super::model::capacity::volume_percent;
 use super::model::{Info, Instance, Observed, Role, Server, Validated};
 use super::status::PRIMARY_AVAILABLE;
@@ -170,10 +170,9 @@ impl Figures {
         if let Some(since) = lost {
             let seconds = now.duration_since(since).as_secs_f64().max(0.0);
             self.gaps.with_label_values(&[&mode]).observe(seconds);
-            let failover = |e: &&super::api::Election| {
-                e.kind == ElectionKind::Failover && e.decided_at.0 >= since
-            };
-            if status.election.as_ref().filter(failover).is_some() {
+            let failover =
+                |e: &Election| e.kind == ElectionKind::Failover && e.decided_at.0 >= since;
+            if status.election.as_ref().is_some_and(failover) {
                 self.failovers.with_label_values(&[&mode]).observe(seconds);
             }
         }
