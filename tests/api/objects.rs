@@ -112,8 +112,6 @@ async fn items(
         start_config_map,
         sentinel_secret,
         services,
-        // Of mode Sentinel only.
-        sentinel_secret: _,
         network_policy,
         // The cluster of this test has no Prometheus operator.
         pod_monitor: _,
