@@ -6,8 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
+    engines::network::Network,
     k8s::events::Recorder,
-    manager::{Leadership, Rollouts, caches::Caches, fake_api::FakeApi, metrics::Metrics},
+    manager::{
+        Leadership, Rollouts, caches::Caches, clock::Clock, fake_api::FakeApi, metrics::Metrics,
+    },
     settings::Settings,
 };
 
@@ -94,6 +97,8 @@ impl Test {
         let client = api.client();
         let ctx = Context {
             caches: Arc::new(Caches::new(client.clone(), &[], Arc::clone(&metrics))),
+            network: Network::default(),
+            clock: Clock::default(),
             recorder: Recorder::new(client.clone(), "test", None),
             leadership: Leadership::always(),
             rollouts: Rollouts::new(0, Arc::clone(&metrics)),

@@ -5,6 +5,7 @@ mod cache;
 pub mod caches;
 pub mod catalog;
 pub mod client;
+pub mod clock;
 pub mod controller;
 #[cfg(test)]
 mod fake_api;
@@ -25,13 +26,13 @@ use futures::future::BoxFuture;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use self::{caches::Caches, metrics::Metrics};
+use self::{caches::Caches, clock::Clock, metrics::Metrics};
 pub use self::{
     leadership::Leadership,
     rollouts::Rollouts,
     run::{Error, run},
 };
-use crate::{k8s::events::Recorder, settings::Settings};
+use crate::{engines::network::Network, k8s::events::Recorder, settings::Settings};
 
 /// What an operator gets from the process. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +41,10 @@ pub struct Context {
     pub client: Client,
     /// The shared caches.
     pub caches: Arc<Caches>,
+    /// How connections to servers are opened.
+    pub network: Network,
+    /// What time it is.
+    pub clock: Clock,
     /// The one recorder of events.
     pub recorder: Recorder,
     /// The metrics of the process.
@@ -81,8 +86,9 @@ impl Registration {
         }
     }
 
-    /// Lets the operator ask for its caches. The context that it gets waits for those alone.
-    fn prepare(self, ctx: &Context) -> (&'static str, Work) {
+    /// Lets the operator ask for its caches, and returns the part that runs while the process leads. The context that it
+    /// gets waits for those caches alone.
+    pub fn prepare(self, ctx: &Context) -> (&'static str, Work) {
         let scoped = Context {
             caches: Arc::new(ctx.caches.scoped()),
             ..ctx.clone()

@@ -16,6 +16,7 @@ use super::{
     Context, Leadership, Registration, Rollouts, Work,
     caches::Caches,
     client::{self, Limits},
+    clock::Clock,
     http::{self, Exposed},
     leader::Timing,
     lease::Elector,
@@ -23,6 +24,7 @@ use super::{
     telemetry::LogFilter,
 };
 use crate::{
+    engines::network::Network,
     k8s::events::Recorder,
     settings::{Settings, SettingsError},
 };
@@ -219,6 +221,8 @@ impl Process {
                 &settings.namespaces,
                 Arc::clone(&metrics),
             )),
+            network: Network::default(),
+            clock: Clock::default(),
             recorder: recorder(client.clone()),
             leadership: elector
                 .as_ref()

@@ -11,7 +11,6 @@ use redis::{
 };
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -64,13 +63,10 @@ impl Client {
         credentials: &Credentials,
         limits: Limits,
     ) -> Result<Self, Failure> {
-        let attempt = TcpStream::connect((address.host.as_str(), address.port));
+        let attempt = credentials.network.open(&address.host, address.port);
         let stream = timeout(limits.connect, attempt)
             .await
             .map_err(|_| Failure::Timeout)?
-            .map_err(|error| Failure::from_connect(&error))?;
-        stream
-            .set_nodelay(true)
             .map_err(|error| Failure::from_connect(&error))?;
         match &credentials.tls {
             None => Self::begin(stream, address, credentials, limits).await,

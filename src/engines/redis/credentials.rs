@@ -1,10 +1,11 @@
-//! Who logs in at a server, and how.
+//! Who logs in at a server, and how it is reached.
 
 use secrecy::SecretString;
 
 use super::tls::Tls;
+use crate::engines::network::Network;
 
-/// Who logs in, and whether over TLS. The password is never printed.
+/// Who logs in, by which network, and whether over TLS. The password is never printed.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// Name of the ACL user. Empty: the user `default`, in the way that servers without users understand, too; and with an empty
@@ -14,6 +15,8 @@ pub struct Credentials {
     pub password: SecretString,
     /// How to speak TLS. With it there is no connection without TLS, whatever fails.
     pub tls: Option<Tls>,
+    /// How the connection is opened.
+    pub network: Network,
 }
 
 impl Credentials {
@@ -23,6 +26,7 @@ impl Credentials {
             username: username.into(),
             password: SecretString::from(password.into()),
             tls: None,
+            network: Network::default(),
         }
     }
 
@@ -30,6 +34,13 @@ impl Credentials {
     #[must_use]
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// The same user, by this network.
+    #[must_use]
+    pub fn through(mut self, network: &Network) -> Self {
+        self.network = network.clone();
         self
     }
 }

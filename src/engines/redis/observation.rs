@@ -1,6 +1,6 @@
 //! What a monitor knows of a server, and which differences are worth telling.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::info::Info;

@@ -222,6 +222,7 @@ impl Operator {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
             tls: certificate.map(|c| c.tls.clone()),
+            network: self.ctx.network.clone(),
         };
         let running = |i: &&Instance| i.pod_state == PodState::Running && i.ip.is_some();
         let held: HashSet<String> = observed

@@ -93,7 +93,7 @@ impl Controller for Operator {
             self.metrics.gone(&key(&redis));
             return Ok(self.ctx.settings.resync_interval.get());
         }
-        let now = Timestamp::now();
+        let now = self.ctx.clock.now();
         match Box::pin(self.pass(&redis, now)).await {
             Err(error) if error.is_conflict() => Ok(SOON),
             other => other,

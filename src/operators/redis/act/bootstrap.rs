@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -156,7 +155,7 @@ impl Pass<'_> {
         outcome.event(false, reasons::BootstrapCompleted, note);
         outcome.bootstrap = record.map(|record| BootstrapStatus {
             state: BootstrapState::Completed,
-            completed_at: Some(Time(Timestamp::now())),
+            completed_at: Some(Time(self.op.ctx.clock.now())),
             ..record
         });
     }

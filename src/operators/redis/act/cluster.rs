@@ -1,12 +1,12 @@
 //! Steps on the nodes of a cluster. Each can be done twice: what is done already is left alone.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use secrecy::ExposeSecret as _;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Outcome, Pass, Undone, stale};
 use crate::engines::redis::{
@@ -260,7 +260,8 @@ impl Pass<'_> {
 
     /// Moves slot by slot, key by key, until all are moved or the time is over.
     async fn move_keys(&self, from: &str, to: &str, slots: &SlotSet) -> Result<(), Undone> {
-        let login = Credentials::new(MIGRATION_USER, generated().expose_secret());
+        let login = Credentials::new(MIGRATION_USER, generated().expose_secret())
+            .through(&self.op.ctx.network);
         for pod in [from, to] {
             self.migration_user(pod, Some(&login)).await?;
         }

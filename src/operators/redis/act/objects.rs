@@ -153,7 +153,7 @@ impl Pass<'_> {
             status: conditions::ConditionStatus::from(ready),
             reason,
             message,
-            now: jiff::Timestamp::now(),
+            now: self.op.ctx.clock.now(),
         };
         let labels = build::identity(self.v).selector();
         partial::pod_condition(

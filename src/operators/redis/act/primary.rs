@@ -1,7 +1,6 @@
 //! Steps that change who is the primary.
 
 use futures::future::join_all;
-use jiff::Timestamp;
 
 use super::{Outcome, Pass, Undone, stale};
 use crate::engines::redis::{Address, Failure};
@@ -126,7 +125,7 @@ impl Pass<'_> {
             ),
             _ => {}
         }
-        self.op.metrics.elected(election, Timestamp::now());
+        self.op.metrics.elected(election, self.op.ctx.clock.now());
         outcome.election = Some(Election {
             completed: true,
             ..election.clone()

@@ -79,6 +79,7 @@ impl Operator {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
             tls: certificate.map(|c| c.tls.clone()),
+            network: self.ctx.network.clone(),
         };
         let name = format!(
             "{}.{}",
