@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod gaps;
+mod shards;
 #[allow(dead_code)] // The tests need more of it.
 #[path = "../../tests/e2e/support/mod.rs"]
 mod support;
@@ -77,6 +78,7 @@ async fn main() {
         &gaps.runs,
     );
     results.add("Acknowledged writes lost with that", "0", &gaps.lost());
+    shards::measure(&scenario, options, &mut results).await;
     results.finish();
     remove(&scenario).await;
 }

@@ -59,7 +59,7 @@ impl Operator {
             .objects
             .claims
             .iter()
-            .filter_map(|c| claim(c, &name, redis))
+            .filter_map(|c| claim(c, &name, redis, now))
             .collect();
         observed.claims.sort_by_key(|c| c.ordinal);
         let statefulset = observed.objects.statefulset.as_ref();
@@ -71,6 +71,7 @@ impl Operator {
             self.shards(redis, &mut observed, now);
         }
         self.sentinels(redis, &mut observed, now);
+        claims::outdate(&mut observed);
         let certificate = self.certificate(redis, &mut observed).await;
         let reachable = redis.spec.tls.is_none() || certificate.is_some();
         if let Some(credentials) = credentials.filter(|_| reachable) {

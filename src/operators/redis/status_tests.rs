@@ -276,6 +276,7 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
         requested: 2 << 30,
         capacity: 2 << 30,
         failed: None,
+        file_system_behind: None,
         adopted: false,
         owned: false,
     };

@@ -141,7 +141,8 @@ clean() {
     [[ ! -d $d ]] || find "$d" -depth -type d -exec rmdir {} + 2>/dev/null || left=1
   done
   # Of the host, and kept when it uses them itself.
-  for d in "${mount_points[@]}"; do rmdir "$d" 2>/dev/null || true; done
+  # Removing a folder would end the mounts of other clusters on it.
+  for d in "${mount_points[@]}"; do grep -qs " $d " /proc/[0-9]*/mounts || rmdir "$d" 2>/dev/null || true; done
   return "$left"
 }
 

@@ -70,6 +70,43 @@ async fn file_systems_grow() {
     grows("grow-xfs", "local-xfs").await;
 }
 
+/// A file system that grows only when a pod mounts it anew: the pods are restarted, replicas first, and no write is lost.
+#[tokio::test]
+async fn file_systems_that_cannot_grow_in_use_grow_by_a_roll() {
+    let s = Scenario::shared("grow-offline").await;
+    if !has_class(&s, "local-offline").await {
+        return s.report("left out: the cluster has no such storage class");
+    }
+    let spec = with(
+        replication(2),
+        json!({"storage": {"size": "1Gi", "storageClassName": "local-offline", "whenDeleted": "Delete"}}),
+    );
+    let db = s.ready("db", spec).await;
+    let uids = db.uids().await;
+    let writer = Writer::start(&db).await;
+    db.patch(json!({"spec": {"storage": {"size": "2Gi"}}}))
+        .await;
+    db.wait_for("StorageReady", "False", &["VolumeExpanding"])
+        .await;
+    until("every volume has its size", LONG, || async {
+        let claims = db.claims().await.into_values();
+        let sizes: Vec<_> = claims
+            .filter_map(|c| Some(c.status?.capacity?["storage"].0.clone()))
+            .collect();
+        ensure(sizes == ["2Gi", "2Gi"], || format!("{sizes:?}"))
+    })
+    .await;
+    db.ready().await;
+    let report = writer.finish().await;
+    s.report(&format!("file systems grown by a roll: {report}"));
+    assert!(report.lost.is_empty(), "{report}: {:?}", report.lost);
+    let now = db.uids().await;
+    assert!(
+        uids.iter().all(|(pod, uid)| now[pod] != *uid),
+        "{uids:?} {now:?}"
+    );
+}
+
 /// A class that cannot grow: it is said, the data stays served, and the size can be set back.
 #[tokio::test]
 async fn a_class_that_cannot_grow_is_told() {

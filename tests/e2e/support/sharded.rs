@@ -28,9 +28,14 @@ pub struct Sharded {
     owners: HashMap<u16, String>,
 }
 
-/// The slot of a key: its CRC16 (XMODEM), as the cluster specification says. Keys here have no hash tags.
-fn slot(key: &str) -> u16 {
-    let crc = key.bytes().fold(0_u16, |crc, byte| {
+/// The slot of a key: the CRC16 (XMODEM) of it, or of its hash tag, as the cluster specification says.
+pub fn slot(key: &str) -> u16 {
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .map(|(tag, _)| tag)
+        .filter(|tag| !tag.is_empty());
+    let crc = tag.unwrap_or(key).bytes().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
             if crc & 0x8000 == 0 {
                 crc << 1
@@ -147,6 +152,7 @@ struct Log {
 /// The client at work.
 pub struct ShardedWriter {
     database: Database,
+    prefix: String,
     log: Arc<Mutex<Log>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -161,20 +167,30 @@ fn open(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn key(sequence: u64) -> String {
-    format!("write:{sequence:08}")
+fn key(prefix: &str, sequence: u64) -> String {
+    format!("{prefix}:{sequence:08}")
 }
 
 impl ShardedWriter {
     /// Starts to write, and waits for the first acknowledged write.
     pub async fn start(database: &Database) -> Self {
+        Self::start_with(database, "write").await
+    }
+
+    /// The same, with keys that begin so: with a hash tag, all of them are in one slot.
+    pub async fn start_with(database: &Database, prefix: &str) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
         let tasks = vec![
-            tokio::spawn(write(Sharded::of(database).await, log.clone())),
+            tokio::spawn(write(
+                Sharded::of(database).await,
+                prefix.to_owned(),
+                log.clone(),
+            )),
             tokio::spawn(count(database.primary_endpoint().await, log.clone())),
         ];
         let writer = Self {
             database: database.clone(),
+            prefix: prefix.to_owned(),
             log,
             tasks,
         };
@@ -218,7 +234,7 @@ impl ShardedWriter {
         let mut reader = Sharded::of(&self.database).await;
         let mut lost = Vec::new();
         for n in &sequences {
-            let key = key(*n);
+            let key = key(&self.prefix, *n);
             let mut found = Err("not asked".to_owned());
             for _ in 0..50 {
                 let answer = reader.ask::<Option<String>>(&key, &["GET", &key]).await;
@@ -241,9 +257,9 @@ impl ShardedWriter {
     }
 }
 
-async fn write(mut cluster: Sharded, log: Arc<Mutex<Log>>) {
+async fn write(mut cluster: Sharded, prefix: String, log: Arc<Mutex<Log>>) {
     for sequence in 1.. {
-        let (key, value) = (key(sequence), sequence.to_string());
+        let (key, value) = (key(&prefix, sequence), sequence.to_string());
         let result = cluster.ask::<String>(&key, &["SET", &key, &value]).await;
         {
             let mut log = open(&log);
@@ -280,4 +296,5 @@ async fn count(service: Endpoint, log: Arc<Mutex<Log>>) {
 #[test]
 fn the_slot_of_a_key_is_that_of_the_specification() {
     assert_eq!((slot("123456789"), slot("foo")), (0x31C3, 12182));
+    assert_eq!((slot("{foo}:1"), slot("a{foo}")), (12182, 12182));
 }

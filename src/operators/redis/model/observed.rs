@@ -214,7 +214,7 @@ pub enum Server {
 }
 
 /// One claim.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claim {
     /// Name.
     pub name: String,
@@ -234,6 +234,8 @@ pub struct Claim {
     pub capacity: u64,
     /// The storage said that it cannot grow.
     pub failed: Option<String>,
+    /// How long the volume has been larger while its file system is not (`FileSystemResizePending`).
+    pub file_system_behind: Option<Duration>,
     /// It was made before the `Redis`: it may hold data.
     pub adopted: bool,
     /// It has an owner reference to the `Redis`, so that it goes when that goes.

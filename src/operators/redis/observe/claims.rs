@@ -1,6 +1,9 @@
 //! Claims: those of the pods, and those of other origin that stand in their place.
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::ListParams;
@@ -9,6 +12,7 @@ use kube::{Api, Resource, ResourceExt};
 use super::super::Operator;
 use super::super::api::{Mode, Redis, Storage};
 use super::super::model::{Claim, DATA_VOLUME, Foreign, NAME_LABEL, Observed};
+use super::age;
 use crate::k8s::quantity::Amount;
 use crate::k8s::{names, owner};
 
@@ -170,8 +174,29 @@ fn uses(pod: &Pod, claim: &str) -> bool {
     !matches!(ended, Some("Succeeded" | "Failed")) && claims.any(|c| c.claim_name == claim)
 }
 
+/// How long the kubelet may take to grow the file system of a volume in use. Storage that cannot do that grows it when a pod
+/// mounts the volume anew (CSI `VolumeExpansion` of type `OFFLINE`, or `NodeExpandVolume` that refuses a volume in use).
+const ONLINE_GROWTH: Duration = Duration::from_secs(60);
+
+/// A pod that has run since before its volume grew is outdated when the file system did not follow.
+pub(super) fn outdate(observed: &mut Observed) {
+    for i in &mut observed.instances {
+        let claim = observed
+            .claims
+            .iter()
+            .find(|c| (c.shard, c.ordinal) == (i.shard, i.ordinal));
+        let behind = claim.and_then(|c| c.file_system_behind);
+        i.outdated |= behind.is_some_and(|behind| behind > ONLINE_GROWTH && i.age > behind);
+    }
+}
+
 /// A claim of the pods of this StatefulSet, named after their pods.
-pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) -> Option<Claim> {
+pub(super) fn claim(
+    claim: &PersistentVolumeClaim,
+    name: &str,
+    redis: &Redis,
+    now: Timestamp,
+) -> Option<Claim> {
     let prefix = format!("{}-{name}", data_volume(redis));
     let ordinal = i32::try_from(names::ordinal(&prefix, &claim.name_any())?).ok()?;
     let size = |quantity: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
@@ -190,6 +215,11 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) ->
     let failed = status.conditions.iter().flatten().find(|c| {
         c.status == "True" && (c.type_ == "ControllerResizeError" || c.type_ == "NodeResizeError")
     });
+    let behind = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.status == "True" && c.type_ == "FileSystemResizePending");
     Some(Claim {
         name: claim.name_any(),
         ordinal,
@@ -203,6 +233,7 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) ->
         failed: failed
             .and_then(|c| c.message.clone())
             .or_else(|| infeasible.then(|| "the storage cannot provide this size".to_owned())),
+        file_system_behind: behind.map(|c| age(c.last_transition_time.as_ref().map(|t| t.0), now)),
         adopted: named(redis, &claim.name_any())
             || claim
                 .meta()
@@ -215,4 +246,38 @@ pub(super) fn claim(claim: &PersistentVolumeClaim, name: &str, redis: &Redis) ->
             .iter()
             .any(|o| Some(&o.uid) == redis.metadata.uid.as_ref()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::model::Instance;
+    use super::*;
+
+    #[test]
+    fn a_pod_is_outdated_when_its_file_system_does_not_follow_its_volume() {
+        let seconds = Duration::from_secs;
+        for (behind, age, outdated) in [
+            (None, 900, false),
+            (Some(30), 900, false),
+            (Some(90), 900, true),
+            // It was restarted since: doing so again would not help.
+            (Some(90), 80, false),
+        ] {
+            let claim = Claim {
+                file_system_behind: behind.map(seconds),
+                ..Claim::default()
+            };
+            let instance = Instance {
+                age: seconds(age),
+                ..Instance::default()
+            };
+            let mut o = Observed {
+                claims: vec![claim],
+                instances: vec![instance],
+                ..Observed::default()
+            };
+            outdate(&mut o);
+            assert_eq!(o.instances[0].outdated, outdated, "{behind:?} {age}");
+        }
+    }
 }

@@ -52,7 +52,7 @@ impl Operator {
             .filter_map(|c| {
                 let pod = c.name_any().strip_prefix(&prefix)?.to_owned();
                 let (shard, _) = place(&name, &pod)?;
-                let mut found = claim(c, &set_name(&name, shard), redis)?;
+                let mut found = claim(c, &set_name(&name, shard), redis, now)?;
                 found.shard = shard;
                 Some(found)
             })

@@ -152,11 +152,16 @@ fn grow(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
             message,
         ));
     } else if let Some(claim) = growing.iter().find(|c| c.capacity < storage.bytes) {
+        let how = match claim.file_system_behind {
+            Some(_) => "; its file system follows, or when the pod is restarted",
+            None => "",
+        };
         plan.findings.storage = Some(Problem::of(
             reasons::VolumeExpanding,
             format!("PersistentVolumeClaim/{}", claim.name),
-            format!("{} grows to {}", claim.name, storage.size.0),
+            format!("{} grows to {}{how}", claim.name, storage.size.0),
         ));
+        plan.again(Duration::from_secs(30));
     }
 }
 

@@ -147,19 +147,35 @@ func (d *driver) NodePublishVolume(_ context.Context, q *csi.NodePublishVolumeRe
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "bind %s to %s: %v", q.StagingTargetPath, q.TargetPath, err)
 	}
-	return &csi.NodePublishVolumeResponse{}, nil
+	return &csi.NodePublishVolumeResponse{}, d.use(q.VolumeId, q.TargetPath)
+}
+
+// use records where a pod uses an offline volume, and an empty path that none does.
+func (d *driver) use(id, path string) error {
+	r, err := d.load(id)
+	if err != nil || !r.Offline {
+		return err
+	}
+	r.Used = path
+	return d.save(r)
 }
 
 func (d *driver) NodeUnpublishVolume(_ context.Context, q *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	d.Lock()
 	defer d.Unlock()
-	return &csi.NodeUnpublishVolumeResponse{}, unmount(q.TargetPath)
+	if err := unmount(q.TargetPath); err != nil {
+		return nil, err
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, d.use(q.VolumeId, "")
 }
 
 func (d *driver) NodeExpandVolume(_ context.Context, q *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	d.Lock()
 	defer d.Unlock()
 	r, err := d.load(q.VolumeId)
+	if err == nil && r.Used != "" {
+		err = status.Errorf(codes.FailedPrecondition, "%s is used at %s and grows only while no pod uses it", r.ID, r.Used)
+	}
 	if err == nil && r.Mounted != "" {
 		err = resize(r.Mounted)
 	}

@@ -29,7 +29,7 @@ type provisioner struct{ *volumes }
 
 func (p provisioner) Provision(_ context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
 	request := o.PVC.Spec.Resources.Requests[v1.ResourceStorage]
-	r := &volume{ID: o.PVName, Kind: o.StorageClass.Parameters["kind"], Size: request.Value()}
+	r := &volume{ID: o.PVName, Kind: o.StorageClass.Parameters["kind"], Size: request.Value(), Offline: o.StorageClass.Parameters["offline"] == "true"}
 	r.MaxSize, _ = strconv.ParseInt(o.StorageClass.Parameters["maxBytes"], 10, 64)
 	r, err := p.create(r)
 	if err != nil {

@@ -143,6 +143,7 @@ fn data_that_is_there_is_never_overwritten() {
         requested: 1,
         capacity: 1,
         failed: None,
+        file_system_behind: None,
         adopted: true,
         owned: false,
     });

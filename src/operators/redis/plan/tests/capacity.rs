@@ -28,6 +28,7 @@ fn with_volumes(capacity: u64) -> (Validated, Observed) {
             requested: capacity,
             capacity,
             failed: None,
+            file_system_behind: None,
             adopted: false,
             owned: false,
         })

@@ -545,6 +545,7 @@ pub(super) fn claim(ordinal: i32, adopted: bool) -> super::super::super::model::
         requested: 1 << 30,
         capacity: 1 << 30,
         failed: None,
+        file_system_behind: None,
         adopted,
         owned: false,
     }
