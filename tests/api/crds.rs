@@ -89,11 +89,21 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
         ),
         (json!({"mode": "Cluster", "replicas": 3}), "spec.replicas"),
         (json!({"mode": "Cluster", "shards": 2}), "spec.shards"),
+        (json!({"shards": 3}), "spec.shards"),
+        (json!({"tls": {}}), "spec.tls"),
+        (json!({"tls": {"secretName": ""}}), "spec.tls.secretName"),
         (
-            json!({"mode": "Cluster", "tls": {"secretName": "s"}}),
+            json!({"tls": {"secretName": "s", "issuerRef": {"name": "i"}}}),
             "spec.tls",
         ),
-        (json!({"shards": 3}), "spec.shards"),
+        (
+            json!({"mode": "Sentinel", "tls": {"secretName": "s", "plaintext": "Allowed"}}),
+            "spec.tls.plaintext",
+        ),
+        (
+            json!({"tls": {"issuerRef": {"name": ""}}}),
+            "spec.tls.issuerRef.name",
+        ),
         (
             json!({"mode": "Cluster", "replicasPerShard": 6}),
             "spec.replicasPerShard",
@@ -333,7 +343,7 @@ async fn no_field_of_a_status_is_lost() {
         "observedGeneration": 1, "phase": "Running", "primary": "r-0", "endpoint": "r:6379", "connectionSecret": "r",
         "replicas": 3, "readyReplicas": 2, "summary": "2/3", "selector": "a=b", "version": "8.0.0",
         "instances": [
-            {"pod": "r-0", "role": "Primary", "ready": true, "external": "192.0.2.1:6379"},
+            {"pod": "r-0", "role": "Primary", "ready": true, "plaintext": false, "external": "192.0.2.1:6379"},
             {"pod": "r-1", "role": "Replica", "ready": false, "message": "loads"}
         ],
         "election": {
@@ -480,6 +490,16 @@ async fn what_cannot_change_is_refused_with_its_field() {
             json!({"services": {"external": {"loadBalancerClass": "x"}}}),
             "loadBalancerClass",
         ),
+        (
+            json!({}),
+            json!({"tls": {"secretName": "s"}}),
+            "spec.tls.plaintext",
+        ),
+        (
+            json!({"tls": {"secretName": "s"}}),
+            json!({"tls": null}),
+            "spec.tls",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -503,6 +523,19 @@ async fn what_cannot_change_is_refused_with_its_field() {
         api.patch("r2", &PatchParams::default(), &growth)
             .await
             .expect("a size can be changed");
+    }
+    // Encryption comes and goes through the state in which both are accepted.
+    let both = json!({"secretName": "s", "plaintext": "Allowed"});
+    for tls in [
+        both.clone(),
+        json!({"plaintext": "Refused"}),
+        both,
+        json!(null),
+    ] {
+        let patch = Patch::Merge(json!({"spec": {"tls": tls}}));
+        api.patch("r0", &PatchParams::default(), &patch)
+            .await
+            .expect("the encryption can be changed");
     }
 }
 

@@ -21,6 +21,7 @@ mod sentinel;
 mod server;
 mod slots;
 mod tls;
+mod tls_overlap;
 
 /// Makes one test of each function for each server: `redis_7_0::...`, and so on.
 macro_rules! on_every_server {
@@ -94,4 +95,8 @@ on_every_server! {
     crate::tls::a_rotation_is_seen_by_the_served_serial => a_rotation_is_seen_by_the_served_serial,
     crate::tls::a_certificate_of_the_client_is_demanded => a_certificate_of_the_client_is_demanded,
     crate::tls::a_monitor_watches_over_tls => a_monitor_watches_over_tls,
+    crate::tls_overlap::a_primary_and_its_replicas_change_over_and_back => a_primary_and_its_replicas_change_over_and_back,
+    crate::tls_overlap::a_hand_over_is_encrypted => a_hand_over_is_encrypted,
+    crate::tls_overlap::the_nodes_of_a_cluster_change_over_and_back => the_nodes_of_a_cluster_change_over_and_back,
+    crate::tls_overlap::keys_move_over_tls => keys_move_over_tls,
 }

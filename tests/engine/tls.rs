@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use crate::server::{PASSWORD, Program, Server, eventually, free_port, limits};
 
 /// The name that all servers share, at whatever address.
-const NAME: &str = "redis.databases.svc";
+pub const NAME: &str = "redis.databases.svc";
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Authority {
+pub fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(vec![]).unwrap();
     // Servers look for the issuer by its name.
     params.distinguished_name.push(DnType::CommonName, name);
@@ -28,7 +28,7 @@ fn authority(name: &str) -> Authority {
 }
 
 /// A certificate for [`NAME`] and its key, as PEM.
-fn issue(authority: &Authority, serial: &[u8]) -> (String, String) {
+pub fn issue(authority: &Authority, serial: &[u8]) -> (String, String) {
     let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
     params.serial_number = Some(SerialNumber::from_slice(serial));
     params.not_after = rcgen::date_time_ymd(2050, 1, 2);
@@ -38,27 +38,27 @@ fn issue(authority: &Authority, serial: &[u8]) -> (String, String) {
 }
 
 /// The folder that a server reads its certificate from.
-struct Files(TempDir);
+pub struct Files(TempDir);
 
 impl Files {
-    fn new(authority: &Authority) -> Self {
+    pub fn new(authority: &Authority) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.crt"), authority.pem()).unwrap();
         Self(folder)
     }
 
-    fn write(&self, (certificate, key): &(String, String)) {
+    pub fn write(&self, (certificate, key): &(String, String)) {
         std::fs::write(self.0.path().join("tls.crt"), certificate).unwrap();
         std::fs::write(self.0.path().join("tls.key"), key).unwrap();
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         let path: &Path = self.0.path();
         path.join(name).to_str().unwrap().to_owned()
     }
 
     /// Tells the server to read the files.
-    async fn load(&self, client: &Client) -> Result<(), Failure> {
+    pub async fn load(&self, client: &Client) -> Result<(), Failure> {
         client
             .config_set(&[
                 ("tls-cert-file", &self.path("tls.crt")),

@@ -338,6 +338,33 @@ impl Client {
         self.call(&command).await
     }
 
+    /// `CLIENT KILL TYPE master`: the replica connects to its primary anew, as its configuration says now, and goes on where it was.
+    /// Returns how many links were cut: none when it was not connected.
+    pub async fn kill_primary_link(&self) -> Result<u64, Failure> {
+        self.call(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("master"))
+            .await
+    }
+
+    /// Closes the connections of clients and subscribers that were made to this address and port of the server, but this one.
+    pub async fn kill_clients_of(&self, ip: &str, port: u16) -> Result<u64, Failure> {
+        let host = if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.to_owned()
+        };
+        let mut closed = 0;
+        for kind in ["normal", "pubsub"] {
+            let mut command = redis::cmd("CLIENT");
+            command
+                .arg("KILL")
+                .arg("LADDR")
+                .arg(format!("{host}:{port}"));
+            command.arg("TYPE").arg(kind).arg("SKIPME").arg("yes");
+            closed += self.call::<u64>(&command).await?;
+        }
+        Ok(closed)
+    }
+
     pub(super) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Failure> {
         let mut connection = self.connection.clone();
         let value = timeout(self.limits.command, connection.send_packed_command(command))

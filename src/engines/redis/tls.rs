@@ -141,6 +141,8 @@ impl fmt::Debug for Tls {
 pub struct ServedCertificate {
     /// Serial number in lower-case hex, without leading zeros. A CA gives each one once.
     pub serial: String,
+    /// From when it is valid.
+    pub not_before: Timestamp,
     /// Until when it is valid.
     pub not_after: Timestamp,
 }
@@ -157,11 +159,14 @@ impl ServedCertificate {
     fn from_der(der: &CertificateDer<'_>) -> Result<Self, TlsError> {
         let (_, certificate) = X509Certificate::from_der(der)
             .map_err(|error| TlsError::Certificate(error.to_string()))?;
-        let not_after = certificate.validity().not_after.timestamp();
+        let time = |seconds: i64| {
+            Timestamp::from_second(seconds)
+                .map_err(|error| TlsError::Certificate(error.to_string()))
+        };
         Ok(Self {
             serial: certificate.tbs_certificate.serial.to_str_radix(16),
-            not_after: Timestamp::from_second(not_after)
-                .map_err(|error| TlsError::Certificate(error.to_string()))?,
+            not_before: time(certificate.validity().not_before.timestamp())?,
+            not_after: time(certificate.validity().not_after.timestamp())?,
         })
     }
 }

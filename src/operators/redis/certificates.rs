@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use secrecy::SecretSlice;
 
-use super::Operator;
 use super::api::{ClientAuth, Redis};
 use super::model::{CA_KEY, Certificate, Observed, Problem};
 use super::reasons;
+use super::{Operator, encryption};
 use crate::engines::redis::{ClientIdentity, ServedCertificate, Tls, TlsError};
 
 /// A certificate with what Hera needs to speak with the servers that serve it.
@@ -24,6 +24,13 @@ pub struct Material {
     pub tls: Tls,
     /// What the servers should serve.
     pub certificate: Certificate,
+}
+
+impl Material {
+    /// Version of the Secret.
+    pub fn resource_version(&self) -> Option<&str> {
+        self.resource_version.as_deref()
+    }
 }
 
 /// The last material of each `Redis`, by `namespace/name`.
@@ -56,7 +63,7 @@ impl Operator {
         redis: &Redis,
         observed: &mut Observed,
     ) -> Option<Arc<Material>> {
-        let name = &redis.spec.tls.as_ref()?.secret_name;
+        let name = &encryption::secret_name(redis, observed)?;
         let last = self.certificates.last(&observed.key);
         let found = match self.current(redis, name, observed, last.as_deref()).await {
             Ok(None) => last,
@@ -145,6 +152,7 @@ impl Operator {
             tls: Tls::new(trusted.as_bytes(), &host, identity.as_ref()).map_err(invalid)?,
             certificate: Certificate {
                 serial: served.serial,
+                not_before: served.not_before,
                 not_after: served.not_after,
                 ca,
             },

@@ -33,6 +33,9 @@ pub const DEFAULTS_KEY: &str = "defaults.json";
 /// How many good replicas a primary demands before it takes a write.
 pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 
+/// Whether clients have to show a certificate.
+pub const AUTH_CLIENTS: &str = "tls-auth-clients";
+
 /// It takes a restart to change this directive.
 pub fn needs_restart(name: &str) -> bool {
     IMMUTABLE.contains(&name)
@@ -49,6 +52,12 @@ pub fn own(v: &Validated) -> BTreeMap<String, String> {
     ]);
     if v.takes_over() && !v.config.contains_key("appendonly") {
         own.insert("appendonly".to_owned(), "yes".to_owned());
+    }
+    if let Some(tls) = &v.tls {
+        own.insert(
+            AUTH_CLIENTS.to_owned(),
+            tls.client_auth.directive().to_owned(),
+        );
     }
     if v.mode != Mode::Standalone {
         own.insert(MIN_REPLICAS.to_owned(), v.min_replicas_to_write.to_string());

@@ -204,6 +204,7 @@ fn the_series_of_a_database_go_with_it() {
     let (v, mut o) = database();
     o.certificate = Some(Certificate {
         serial: "1".into(),
+        not_before: at(0),
         not_after: at(77),
         ca: String::new(),
     });

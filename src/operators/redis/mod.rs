@@ -9,10 +9,12 @@ pub mod apply;
 pub mod build;
 pub mod certificates;
 pub mod directives;
+pub mod encryption;
 pub mod error;
 pub mod external;
 pub mod figures;
 pub mod instances;
+pub mod issuance;
 pub mod metrics;
 pub mod model;
 pub mod news;
@@ -45,6 +47,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::api::Redis;
 use self::certificates::Certificates;
 use self::instances::Instances;
+use self::issuance::Asked;
 use self::metrics::Metrics;
 use self::reconcile::Latest;
 use self::sentinels::Connections;
@@ -68,6 +71,7 @@ pub struct Operator {
     latest: Latest,
     metrics: Metrics,
     certificates: Certificates,
+    asked: Asked,
 }
 
 #[derive(Clone)]
@@ -128,7 +132,10 @@ async fn run(ctx: Context, caches: Watched) {
         let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
         let named = |r: &Redis| {
             users::references(r).any(|s| s.name == name)
-                || r.spec.tls.as_ref().is_some_and(|t| t.secret_name == name)
+                || r.spec
+                    .tls
+                    .as_ref()
+                    .is_some_and(|t| t.secret(&r.name_any()) == name)
         };
         redises
             .list(&namespace, named)
@@ -161,6 +168,7 @@ async fn run(ctx: Context, caches: Watched) {
         latest: Latest::default(),
         metrics,
         certificates: Certificates::default(),
+        asked: Asked::default(),
     };
     let operator = Arc::new(operator);
     let _figures = AbortOnDropHandle::new(tokio::spawn(refresh(Arc::clone(&operator))));

@@ -3,6 +3,7 @@
 mod claims;
 mod cluster;
 mod sentinels;
+mod servers;
 mod source;
 
 use std::collections::HashSet;
@@ -22,13 +23,15 @@ use super::accounts::Referenced;
 use super::api::{Mode, Redis};
 use super::build::OPERATOR_USER;
 use super::certificates::Material;
+use super::instances::Reach;
 use super::model::{
-    CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, EXPORTER, Instance, NAME_LABEL, Objects,
-    Observed, PORT, PodState, Problem, READINESS_GATE, SENTINEL_CONTAINER,
+    CONFIG_HASH_ANNOTATION, CONTAINER, Credentials, EXPORTER, Instance, Listening, NAME_LABEL,
+    Objects, Observed, PodState, Problem, READINESS_GATE, SENTINEL_CONTAINER, Server,
+    certificate_secret,
 };
 use super::users::{self, DEFAULT};
-use super::{Operator, directives, external};
-use crate::engines::redis::{self as engine, Address};
+use super::{Operator, directives, encryption, external};
+use crate::engines::redis as engine;
 use crate::k8s::{names, owner};
 
 impl Operator {
@@ -73,7 +76,16 @@ impl Operator {
         self.sentinels(redis, &mut observed, now);
         claims::outdate(&mut observed);
         let certificate = self.certificate(redis, &mut observed).await;
-        let reachable = redis.spec.tls.is_none() || certificate.is_some();
+        let encrypted = encryption::secret_name(redis, &observed).is_some();
+        let plain = observed.instances.iter().any(|i| !i.has_certificate);
+        let reachable = !encrypted || plain || certificate.is_some();
+        if !reachable {
+            // Nothing is concluded from what cannot be asked.
+            let mut running = observed.instances.iter_mut();
+            while let Some(i) = running.find(|i| i.pod_state == PodState::Running) {
+                i.server = Server::Silent(Duration::ZERO);
+            }
+        }
         if let Some(credentials) = credentials.filter(|_| reachable) {
             self.ask_servers(redis, &mut observed, credentials, certificate.as_deref())
                 .await;
@@ -222,7 +234,7 @@ impl Operator {
         let login = engine::Credentials {
             username: OPERATOR_USER.into(),
             password: credentials.operator.clone(),
-            tls: certificate.map(|c| c.tls.clone()),
+            tls: None,
             network: self.ctx.network.clone(),
         };
         let running = |i: &&Instance| i.pod_state == PodState::Running && i.ip.is_some();
@@ -233,14 +245,15 @@ impl Operator {
             .map(|i| i.uid.clone())
             .collect();
         for i in observed.instances.iter().filter(running) {
-            self.instances.hold(
-                &key,
-                &object,
-                &i.uid,
-                &Address::new(i.ip.clone().unwrap_or_default(), PORT),
-                &login,
-                certificate.map(|c| c.version.as_str()),
-            );
+            let mut routes = encryption::routes(redis, observed, i);
+            routes.retain(|route| !route.tls || certificate.is_some());
+            let reach = Reach {
+                host: i.ip.as_deref().unwrap_or_default(),
+                login: &login,
+                certificate,
+                routes: &routes,
+            };
+            self.instances.hold(&key, &object, &i.uid, &reach);
         }
         self.instances.keep_only(&key, &held);
         let mut names: Vec<String> = directives::before(observed)
@@ -261,6 +274,10 @@ impl Operator {
             ]
             .map(str::to_owned),
         );
+        if encryption::secret_name(redis, observed).is_some() {
+            names.extend(Listening::DIRECTIVES.map(str::to_owned));
+            names.push(directives::AUTH_CLIENTS.to_owned());
+        }
         let users = users::asked(redis, observed);
         let asked = observed
             .instances
@@ -268,32 +285,6 @@ impl Operator {
             .filter(|i| held.contains(&i.uid))
             .map(|i| self.ask_server(&key, i, &names, &users, certificate));
         join_all(asked).await;
-    }
-
-    async fn ask_server(
-        &self,
-        key: &str,
-        i: &mut Instance,
-        names: &[String],
-        users: &[String],
-        certificate: Option<&Material>,
-    ) {
-        i.server = self.instances.ask(key, &i.uid).await;
-        let Some(run_id) = i.info().map(|info| info.run_id.clone()) else {
-            return;
-        };
-        if let Some(material) = certificate {
-            i.serves_certificate = self.instances.serves(key, &i.uid, material).await;
-        }
-        let memory = self.instances.memory(key, &i.uid, &run_id);
-        (i.accepted, i.refused, i.told) = (memory.accepted, memory.refused, memory.told);
-        let Ok(client) = self.instances.client(key, &i.uid).await else {
-            return;
-        };
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (config, users) = tokio::join!(client.config_get(&names), client.acl_get_users(users));
-        i.config = config.unwrap_or_default();
-        i.users = users.unwrap_or_default();
     }
 
     /// The passwords, from the Secret that Hera keeps them in and the one that the user names. Missing ones are `None`.
@@ -396,6 +387,7 @@ fn instance(pod: &Pod, ordinal: i32, revision: Option<&str>, now: Timestamp) -> 
                 .get("controller-revision-hash")
                 .is_some_and(|have| have != r)
         }),
+        has_certificate: pod.spec.as_ref().and_then(certificate_secret).is_some(),
         config_hash: pod.annotations().get(CONFIG_HASH_ANNOTATION).cloned(),
         pod_ready: holds("Ready"),
         ready_for: condition("Ready")

@@ -45,6 +45,11 @@ pub fn rules() -> Vec<PolicyRule> {
             &["persistentvolumeclaims"],
             &["get", "list", "watch", "patch", "delete"],
         ),
+        rule(
+            "cert-manager.io",
+            &["certificates"],
+            &["get", "create", "patch", "delete"],
+        ),
         rule("storage.k8s.io", &["storageclasses"], &["get"]),
     ]
 }

@@ -83,6 +83,10 @@ mod list {
         SentinelQuorumLost = "So many sentinels do not answer that the others cannot fail over.", "Look at the pods of the sentinels; Hera fails over meanwhile when it is certain that the sentinels do not.";
             CertificateServed = "Every server serves the certificate of the Secret.", "Nothing.";
         CertificatePending = "A server does not serve the certificate of the Secret yet; it goes on with the former one.", "Wait: a changed Secret reaches the pods within about a minute.";
+        EncryptionChanging = "Servers change over between plaintext and encryption, one after the other.", "Wait; the message says what Hera waits for.";
+        CertificateExpiring = "Every server serves the certificate of the Secret, and it should have been renewed by now.", "Look at who renews the certificate.";
+        CertificateNotIssued = "The issuer of spec.tls.issuerRef has not issued the certificate yet.", "Look at the Certificate that the message names, and at its issuer.";
+        IssuerUnknown = "The kind by which spec.tls.issuerRef asks for a certificate does not exist in the cluster.", "Install cert-manager, or use spec.tls.secretName.";
         CertificateExpired = "The certificate of the Secret is not valid any more.", "Renew the certificate in the Secret that the message names; no restart is needed.";
         CertificateInvalid = "The certificate, the key or the CA in the Secret cannot be used; the servers go on with the former ones.", "Correct the Secret that the message names.";
             ExternalAddressesTold = "Clients outside of the Kubernetes cluster reach every pod by an address of its own.", "Nothing.";

@@ -15,7 +15,7 @@ use super::act::Outcome;
 use super::api::{Redis, RedisStatus};
 use super::build;
 use super::error::Error;
-use super::model::{Credentials, Hold, Observed, Plan, Problem};
+use super::model::{Credentials, Hold, Observed, Plan, Problem, Validated};
 use super::observe::Passwords;
 use super::status::{self, Picture};
 use super::validate::validate;
@@ -117,6 +117,7 @@ impl Operator {
         self.instances.forget(key);
         self.sentinels.forget(key);
         self.certificates.forget(key);
+        self.asked.forget(key);
         self.ctx.rollouts.finished(key);
     }
 
@@ -174,7 +175,7 @@ impl Operator {
         };
         // Until the change is seen no pod counts as outdated, and the database would look ready for the new spec.
         observed.settling |= matches!(applied, Ok(true));
-        observed.may_roll = dry || self.may_roll(&observed);
+        self.permit(&v, &mut observed, dry).await;
         let plan = plan::plan(&v, &observed, now);
         // What may not be restarted holds no slot of the budget.
         if !plan.rolling || plan.findings.risk.is_some() {
@@ -278,6 +279,15 @@ impl Operator {
             .await?
             .into_inner();
         Ok(merge_kept(made, &kept, referenced))
+    }
+
+    /// Asks others for what the plan depends on: the certificate, and leave to restart pods.
+    async fn permit(&self, v: &Validated, o: &mut Observed, dry: bool) {
+        if !dry {
+            let problem = self.ask_for_certificate(v, o).await;
+            o.certificate_problem = problem.or(o.certificate_problem.take());
+        }
+        o.may_roll = dry || self.may_roll(o);
     }
 
     fn may_roll(&self, o: &Observed) -> bool {

@@ -5,16 +5,16 @@ mod capacity;
 pub mod cluster;
 mod parts;
 mod sentinel;
+mod tls;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::api::{Blocker, Election, InstanceStatus, Redis, RedisStatus};
-use super::build::identity;
-use super::model::{
-    Hold, Instance, Observed, PORT, Plan, Problem, Server, Step, Validated, was_in_sync,
-};
+use super::build::{self, identity};
+use super::encryption;
+use super::model::{Hold, Instance, Observed, Plan, Problem, Server, Step, Validated, was_in_sync};
 use super::{external, reasons};
 use crate::engines::redis::{Engine as Program, Role};
 use crate::k8s::conditions;
@@ -78,7 +78,7 @@ pub fn status(p: &Picture<'_>, election: Option<Election>) -> RedisStatus {
     let mut new = RedisStatus {
         observed_generation: Some(v.generation),
         primary: serving.map(|i| i.pod.clone()),
-        endpoint: Some(format!("{}:{PORT}", v.primary_host())),
+        endpoint: Some(format!("{}:{}", v.primary_host(), build::tls::port(v, o))),
         connection_secret: Some(v.connection_secret()),
         replicas: count(o.instances.iter().filter(|i| !i.uid.is_empty()).count()),
         ready_replicas: count(ready),
@@ -186,6 +186,7 @@ fn instance(i: &Instance, primary: Option<&Instance>, o: &Observed, plan: &Plan)
         role: role.to_owned(),
         ready,
         in_sync: ready || still_in_sync(i, primary, o),
+        plaintext: encryption::recorded(o, i),
         message,
         external: None,
     }
@@ -310,6 +311,9 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
     if p.v.services.external.is_none() {
         new.conditions.retain(|c| c.type_ != EXTERNAL_ACCESS);
     }
+    if p.v.tls.is_none() {
+        new.conditions.retain(|c| c.type_ != CERTIFICATE_SERVED);
+    }
     let mut set =
         |type_: &str, holds: bool, problem: Option<&Problem>, otherwise: &str, words: &str| {
             let (reason, message) =
@@ -371,6 +375,7 @@ fn conditions_of(p: &Picture<'_>, new: &mut RedisStatus, serving: bool, problems
     }
     let answers = serving || p.o.instances.iter().any(|i| i.info().is_some());
     parts::applied(f, (!answers).then_some(&no_primary), &mut set);
+    tls::condition(p, &mut set);
     parts::optional(p, &mut set);
     set(
         DATA_LOSS_RISK,
@@ -408,6 +413,7 @@ pub(super) fn in_progress(reason: &str) -> bool {
         reasons::VolumeExpanding,
         reasons::ReplicasBehind,
         reasons::CertificatePending,
+        reasons::EncryptionChanging,
         reasons::MovingSlots,
         reasons::ViewsDiffer,
         reasons::BootstrapCopying,

@@ -5,6 +5,7 @@ mod monitoring;
 mod sentinel;
 mod services;
 mod storage;
+mod tls;
 mod users;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::api::{
     EvictionPolicy, Mode, PrimaryUpdate, RESTARTED_AT_ANNOTATION, Redis, RedisSpec,
     SWITCHOVER_ANNOTATION, Surge,
 };
+use super::encryption;
 use super::model::{Observed, Problem, ValidUpdate, Validated, Window};
 use super::reasons;
 use crate::k8s::names;
@@ -104,6 +106,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
     }
     let replicas = replicas(spec, &mut errors);
     texts(spec, &mut errors);
+    tls::check(spec, &mut errors);
     ranges(spec, &mut errors);
     config(spec, &mut errors);
     monitoring::monitoring(spec, &mut errors);
@@ -163,7 +166,7 @@ pub fn validate(redis: &Redis, observed: &Observed) -> Result<Validated, Vec<Fie
         default_user_enabled: auth.default_enabled,
         users: auth.users,
         rotations: auth.rotations,
-        tls: spec.tls.clone(),
+        tls: encryption::effective(redis, observed),
         min_replicas_to_write,
         unresponsive_after: unresponsive_after(spec),
         services: spec.services.clone().unwrap_or_default(),
@@ -253,9 +256,6 @@ fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
                 "must be absent in mode Cluster; use spec.shards and spec.replicasPerShard",
             );
         }
-        if spec.tls.is_some() {
-            errors.add("spec.tls", "cannot be used in mode Cluster yet");
-        }
         return 1 + spec.replicas_per_shard.unwrap_or(1);
     }
     for (field, value) in [
@@ -291,8 +291,6 @@ fn texts(spec: &RedisSpec, errors: &mut Errors) {
         .as_ref()
         .and_then(|s| s.storage_class_name.as_ref());
     length("spec.image", spec.image.as_ref(), 512);
-    let certificate = spec.tls.as_ref().map(|t| &t.secret_name);
-    length("spec.tls.secretName", certificate, 253);
     length("spec.storage.storageClassName", class, 253);
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if let Some(version) = &spec.version {

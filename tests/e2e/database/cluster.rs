@@ -13,7 +13,7 @@ use crate::support::sharded::ShardedWriter;
 use crate::support::wait::{LONG, ensure, until};
 
 /// Small: six pods and more of it run at the same time.
-fn cluster() -> Value {
+pub fn cluster() -> Value {
     json!({
         "mode": "Cluster", "shards": 3, "replicasPerShard": 1,
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "96Mi"}},
@@ -25,13 +25,13 @@ fn volumes() -> Value {
 }
 
 /// The primary of each shard, by the status.
-async fn primaries(db: &Database) -> Vec<String> {
+pub async fn primaries(db: &Database) -> Vec<String> {
     let shards = db.status().await.shards;
     shards.into_iter().filter_map(|s| s.primary).collect()
 }
 
 /// Every node says the same: so many shards with a primary and replicas each, all slots, nobody unknown or failed.
-async fn whole(db: &Database, shards: usize, replicas: usize) {
+pub async fn whole(db: &Database, shards: usize, replicas: usize) {
     let status = db.ready().await;
     assert_eq!(status.slots.as_deref(), Some("16384/16384"));
     assert_eq!(status.shards.len(), shards, "{:?}", status.shards);

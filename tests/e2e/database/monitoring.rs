@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use ::hera::k8s::prometheus::{PodMonitor, PrometheusRule};
 
-use super::tls;
+use crate::support::certificates as tls;
 use crate::support::cluster::kubectl;
 use crate::support::database::{Database, replication, standalone, with};
 use crate::support::hera;

@@ -1,114 +1,14 @@
 //! Encrypted connections, and certificates that change without a restart.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use hera::engines::redis::{Address, Limits, ServedCertificate, Tls};
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
 use serde_json::json;
 
-use crate::support::database::{Database, replication, with};
+use crate::support::certificates::{Authority, SECRET, change, create, serial};
+use crate::support::database::{replication, with};
 use crate::support::faults::{killable, signal};
 use crate::support::scenario::Scenario;
 use crate::support::server::Endpoint;
 use crate::support::wait::{LONG, ensure, until};
 use crate::support::writer::Writer;
-
-pub(super) const SECRET: &str = "certificate";
-
-/// A CA with the certificates that it gives.
-pub(super) struct Authority {
-    certificate: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    pub(super) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        // OpenSSL takes a certificate whose subject is its issuer for a self-signed one.
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self {
-            certificate,
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    /// The content of a Secret with a new certificate for this host, valid for servers and clients.
-    pub(super) fn secret(&self, host: &str) -> BTreeMap<String, String> {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        BTreeMap::from([
-            ("ca.crt".to_owned(), self.certificate.clone()),
-            ("tls.crt".to_owned(), leaf.pem()),
-            ("tls.key".to_owned(), key.serialize_pem()),
-        ])
-    }
-}
-
-fn serial(secret: &BTreeMap<String, String>) -> String {
-    ServedCertificate::from_pem(secret["tls.crt"].as_bytes())
-        .unwrap()
-        .serial
-}
-
-pub(super) async fn create(s: &Scenario, data: &BTreeMap<String, String>) {
-    let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(SECRET.to_owned()),
-            ..ObjectMeta::default()
-        },
-        string_data: Some(data.clone()),
-        ..Secret::default()
-    };
-    kube::Api::<Secret>::namespaced(s.client.clone(), &s.namespace)
-        .create(&PostParams::default(), &secret)
-        .await
-        .expect("the Secret is made");
-}
-
-/// Puts another certificate into the Secret, and waits until every server serves it.
-async fn change(db: &Database, data: &BTreeMap<String, String>) {
-    let patch = Patch::Merge(json!({ "stringData": data }));
-    db.api::<Secret>()
-        .patch(SECRET, &PatchParams::default(), &patch)
-        .await
-        .expect("the Secret is changed");
-    let wanted = serial(data);
-    until("the condition tells the new certificate", LONG, || async {
-        let told = db.condition("CertificateServed").await?;
-        ensure(
-            told.status == "True" && told.message.contains(&wanted),
-            || format!("{} {}", told.reason, told.message),
-        )
-    })
-    .await;
-    db.ready().await;
-    let host = format!("{}.{}.svc", db.name, db.namespace);
-    let tls = Tls::new(data["ca.crt"].as_bytes(), &host, None).unwrap();
-    for pod in db.uids().await.into_keys() {
-        let address = Address::new(db.server(&pod).await.host, 6379);
-        let limits = Limits {
-            connect: Duration::from_secs(5),
-            command: Duration::from_secs(5),
-        };
-        let served = tls.served_certificate(&address, limits).await;
-        assert_eq!(served.unwrap().serial, wanted, "{pod}");
-    }
-}
 
 #[tokio::test]
 async fn certificates_change_under_load_without_a_restart() {
@@ -164,7 +64,8 @@ async fn certificates_change_under_load_without_a_restart() {
 async fn clients_have_to_show_a_certificate() {
     let s = Scenario::shared("mtls").await;
     let authority = Authority::new();
-    create(&s, &authority.secret(&format!("db.{}.svc", s.namespace))).await;
+    let host = format!("db.{}.svc", s.namespace);
+    create(&s, &authority.secret(&host)).await;
     let spec = with(
         replication(2),
         json!({"tls": {"secretName": SECRET, "clientAuth": "Required"}}),
@@ -172,6 +73,81 @@ async fn clients_have_to_show_a_certificate() {
     let db = s.ready("db", spec).await;
     let anonymous = db.primary_endpoint().await;
     anonymous.ask::<String>(&["PING"]).await.unwrap_err();
+    let known = |by: &Authority| {
+        anonymous
+            .clone()
+            .with_identity(&authority.certificate, &host, &by.identity("app"))
+    };
+    known(&authority).ask::<String>(&["PING"]).await.unwrap();
+    let stranger = known(&Authority::new());
+    stranger.ask::<String>(&["PING"]).await.unwrap_err();
+    // Without a restart nobody has to show one any more.
+    db.patch(json!({"spec": {"tls": {"clientAuth": "Optional"}}}))
+        .await;
+    db.wait_for("ConfigApplied", "True", &[]).await;
+    anonymous.ask::<String>(&["PING"]).await.unwrap();
     db.wait_for("ReplicationHealthy", "True", &["ReplicasInSync"])
         .await;
+}
+
+/// As the page of the kind says: both CAs, then the certificate, then the new CA alone. Replicas show their certificates to each
+/// other all the time.
+#[tokio::test]
+async fn a_ca_is_replaced_with_an_overlap() {
+    let s = Scenario::shared("tls-ca").await;
+    let (old, new) = (Authority::new(), Authority::new());
+    let host = format!("db.{}.svc", s.namespace);
+    let first = old.secret(&host);
+    create(&s, &first).await;
+    let spec = with(replication(3), killable());
+    let spec = with(
+        spec,
+        json!({"tls": {"secretName": SECRET, "clientAuth": "Required"}}),
+    );
+    let db = s.ready("db", spec).await;
+    let uids = db.uids().await;
+    let both = format!("{}{}", old.certificate, new.certificate);
+    let mut bundle = first.clone();
+    bundle.insert("ca.crt".to_owned(), both.clone());
+    change(&db, &bundle).await;
+    // That a server trusts the new CA is seen by whom it lets in.
+    let client = new.identity(&host);
+    for pod in uids.keys() {
+        let server = db.server(pod).await.with_identity(&both, &host, &client);
+        until(&format!("{pod} trusts both"), LONG, || async {
+            let answer = server.ask::<String>(&["PING"]).await;
+            answer.map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    let writer = Writer::start_at(
+        db.primary_endpoint()
+            .await
+            .with_identity(&both, &host, &client),
+    )
+    .await;
+    let mut leaf = new.secret(&host);
+    leaf.insert("ca.crt".to_owned(), both);
+    change(&db, &leaf).await;
+    signal(&db, &db.primary().await, "KILL").await;
+    db.event("FailoverCompleted").await;
+    db.ready().await;
+    writer.more(50).await;
+    leaf.insert("ca.crt".to_owned(), new.certificate.clone());
+    change(&db, &leaf).await;
+    let stranger = old.identity(&host);
+    for pod in uids.keys() {
+        let server = db
+            .server(pod)
+            .await
+            .with_identity(&new.certificate, &host, &stranger);
+        until(&format!("{pod} trusts the new one alone"), LONG, || async {
+            let answer = server.ask::<String>(&["PING"]).await;
+            ensure(answer.is_err(), || "it lets the old one in".to_owned())
+        })
+        .await;
+    }
+    let report = writer.finish().await;
+    s.report(&format!("CA replaced, primary killed: {report}"));
+    assert_eq!(db.uids().await, uids, "no pod is replaced");
 }

@@ -345,6 +345,7 @@ async fn login(db: &Database, pod: &str, user: &str, password: &str) -> Endpoint
     let status = db.pod(pod).await.status.unwrap_or_default();
     Endpoint {
         host: status.pod_ip.expect("an address of the pod"),
+        port: db.port().await,
         user: user.into(),
         password: password.into(),
         encryption: db.encryption().await,

@@ -270,6 +270,12 @@ impl Database {
             .await
     }
 
+    /// The port that clients are told.
+    pub async fn port(&self) -> u16 {
+        let name = format!("{}-connection", self.name);
+        self.secret(&name, "port").await.parse().expect("a port")
+    }
+
     /// How clients encrypt, when the connection Secret says so.
     pub async fn encryption(&self) -> Option<Encryption> {
         let name = format!("{}-connection", self.name);
@@ -312,6 +318,7 @@ impl Database {
                 .spec
                 .and_then(|s| s.cluster_ip)
                 .expect("an address of the Service"),
+            port: self.port().await,
             user: "default".into(),
             password: self.password().await,
             encryption: self.encryption().await,
@@ -323,6 +330,7 @@ impl Database {
         let status = self.pod(pod).await.status.unwrap_or_default();
         Endpoint {
             host: status.pod_ip.expect("an address of the pod"),
+            port: self.port().await,
             user: "default".into(),
             password: self.password().await,
             encryption: self.encryption().await,

@@ -1,5 +1,6 @@
 //! What the tests are made of.
 
+pub mod certificates;
 pub mod cluster;
 pub mod database;
 pub mod diagnosis;

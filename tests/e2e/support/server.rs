@@ -10,11 +10,13 @@ use redis::{
 };
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+
+use super::certificates::Identity;
 
 /// A reply takes longer only when the server is stopped or cut off.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -23,6 +25,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub host: String,
+    pub port: u16,
     pub user: String,
     pub password: String,
     /// How to speak TLS; without it nothing is encrypted.
@@ -37,19 +40,33 @@ pub struct Encryption {
 }
 
 impl Encryption {
-    /// Trusts this CA, given as PEM.
+    /// Trusts this CA, given as PEM, and shows no certificate.
     pub fn new(ca: &str, name: &str) -> Self {
+        Self::with_identity(ca, name, None)
+    }
+
+    fn with_identity(ca: &str, name: &str, identity: Option<&Identity>) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
             roots
                 .add(certificate.expect("a certificate"))
                 .expect("a certificate of a CA");
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions of TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
+                let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
+                let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
+                builder
+                    .with_client_auth_cert(chain, key.expect("a key"))
+                    .expect("a certificate with its key")
+            }
+        };
         Self {
             config: Arc::new(config),
             name: ServerName::try_from(name.to_owned()).expect("a name"),
@@ -58,6 +75,14 @@ impl Encryption {
 }
 
 impl Endpoint {
+    /// The same server, for a client that trusts this CA and shows a certificate.
+    pub fn with_identity(self, ca: &str, name: &str, identity: &Identity) -> Self {
+        Self {
+            encryption: Some(Encryption::with_identity(ca, name, Some(identity))),
+            ..self
+        }
+    }
+
     /// Connects, and logs in.
     pub async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let settings = RedisConnectionInfo::default()
@@ -71,7 +96,7 @@ impl Endpoint {
                     |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
                 );
         }
-        let info = ConnectionAddr::Tcp(self.host.clone(), 6379)
+        let info = ConnectionAddr::Tcp(self.host.clone(), self.port)
             .into_connection_info()?
             .set_redis_settings(settings);
         let config = AsyncConnectionConfig::new()
@@ -87,7 +112,7 @@ impl Endpoint {
         encryption: &Encryption,
         settings: &RedisConnectionInfo,
     ) -> Result<MultiplexedConnection, RedisError> {
-        let stream = TcpStream::connect((self.host.as_str(), 6379)).await?;
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let stream = TlsConnector::from(encryption.config.clone())
             .connect(encryption.name.clone(), stream)
             .await?;

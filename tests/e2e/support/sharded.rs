@@ -48,25 +48,27 @@ pub fn slot(key: &str) -> u16 {
 }
 
 impl Sharded {
-    /// Begins at the Service of the cluster.
-    pub async fn of(database: &Database) -> Self {
+    /// Begins at this address.
+    pub fn at(service: Endpoint) -> Self {
         Self {
-            service: database.primary_endpoint().await,
+            service,
             connections: HashMap::new(),
             owners: HashMap::new(),
         }
     }
 
-    async fn connection(&mut self, host: &str) -> Result<MultiplexedConnection, RedisError> {
-        if let Some(open) = self.connections.get(host) {
+    async fn connection(&mut self, address: &str) -> Result<MultiplexedConnection, RedisError> {
+        if let Some(open) = self.connections.get(address) {
             return Ok(open.clone());
         }
+        let (host, port) = address.rsplit_once(':').expect("an address with a port");
         let endpoint = Endpoint {
             host: host.to_owned(),
+            port: port.parse().expect("a port"),
             ..self.service.clone()
         };
         let open = endpoint.connect().await?;
-        self.connections.insert(host.to_owned(), open.clone());
+        self.connections.insert(address.to_owned(), open.clone());
         Ok(open)
     }
 
@@ -84,7 +86,7 @@ impl Sharded {
             let host = last
                 .take()
                 .or(known)
-                .unwrap_or_else(|| self.service.host.clone());
+                .unwrap_or_else(|| format!("{}:{}", self.service.host, self.service.port));
             let result = self.once(&host, asking, words).await;
             asking = false;
             let error = match result {
@@ -93,10 +95,10 @@ impl Sharded {
             };
             match (error.code(), error.redirect_node()) {
                 (Some("MOVED"), Some((to, _))) => {
-                    self.owners.insert(slot, host_of(to));
+                    self.owners.insert(slot, to.to_owned());
                 }
                 (Some("ASK"), Some((to, _))) => {
-                    (asking, last) = (true, Some(host_of(to)));
+                    (asking, last) = (true, Some(to.to_owned()));
                 }
                 _ => {
                     self.connections.remove(&host);
@@ -133,13 +135,6 @@ impl Sharded {
     }
 }
 
-fn host_of(address: &str) -> String {
-    address
-        .rsplit_once(':')
-        .map_or(address, |(host, _)| host)
-        .to_owned()
-}
-
 #[derive(Default)]
 struct Log {
     acknowledged: Vec<(u64, Instant)>,
@@ -151,7 +146,7 @@ struct Log {
 
 /// The client at work.
 pub struct ShardedWriter {
-    database: Database,
+    service: Endpoint,
     prefix: String,
     log: Arc<Mutex<Log>>,
     tasks: Vec<JoinHandle<()>>,
@@ -179,17 +174,26 @@ impl ShardedWriter {
 
     /// The same, with keys that begin so: with a hash tag, all of them are in one slot.
     pub async fn start_with(database: &Database, prefix: &str) -> Self {
+        Self::begin(database.primary_endpoint().await, prefix).await
+    }
+
+    /// The same, beginning at this address.
+    pub async fn start_at(service: Endpoint) -> Self {
+        Self::begin(service, "write").await
+    }
+
+    async fn begin(service: Endpoint, prefix: &str) -> Self {
         let log = Arc::new(Mutex::new(Log::default()));
         let tasks = vec![
             tokio::spawn(write(
-                Sharded::of(database).await,
+                Sharded::at(service.clone()),
                 prefix.to_owned(),
                 log.clone(),
             )),
-            tokio::spawn(count(database.primary_endpoint().await, log.clone())),
+            tokio::spawn(count(service.clone(), log.clone())),
         ];
         let writer = Self {
-            database: database.clone(),
+            service,
             prefix: prefix.to_owned(),
             log,
             tasks,
@@ -231,7 +235,7 @@ impl ShardedWriter {
             let sequences: Vec<u64> = log.acknowledged.iter().map(|(n, _)| *n).collect();
             (sequences, log.errors.clone(), gap.unwrap_or_default())
         };
-        let mut reader = Sharded::of(&self.database).await;
+        let mut reader = Sharded::at(self.service.clone());
         let mut lost = Vec::new();
         for n in &sequences {
             let key = key(&self.prefix, *n);

@@ -70,7 +70,7 @@ impl Witness {
 
 /// One task for each server that was ever seen. They end with this one.
 async fn watch(database: Database, password: String, log: Log) {
-    let encryption = database.encryption().await;
+    let (encryption, port) = (database.encryption().await, database.port().await);
     let mut tasks = tokio::task::JoinSet::new();
     let mut known = BTreeMap::new();
     loop {
@@ -83,6 +83,7 @@ async fn watch(database: Database, password: String, log: Log) {
             if known.insert(host.clone(), name.clone()).is_none() {
                 let endpoint = Endpoint {
                     host,
+                    port,
                     user: "default".into(),
                     password: password.clone(),
                     encryption: encryption.clone(),

@@ -76,7 +76,7 @@ impl Pass<'_> {
             return stale("the password of the replicas is not known");
         };
         let client = self.client(pod).await?;
-        let encrypted = self.v.tls.is_some();
+        let encrypted = self.v.tls.as_ref().is_some_and(|tls| !tls.plaintext);
         self.log_in_with(&client, REPLICATION_USER, &password, "", encrypted)
             .await
     }

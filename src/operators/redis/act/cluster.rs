@@ -260,8 +260,14 @@ impl Pass<'_> {
 
     /// Moves slot by slot, key by key, until all are moved or the time is over.
     async fn move_keys(&self, from: &str, to: &str, slots: &SlotSet) -> Result<(), Undone> {
-        let login = Credentials::new(MIGRATION_USER, generated().expose_secret())
-            .through(&self.op.ctx.network);
+        let login = Credentials {
+            tls: self
+                .op
+                .instances
+                .encryption(&self.o.key, &self.instance(from)?.uid),
+            ..Credentials::new(MIGRATION_USER, generated().expose_secret())
+                .through(&self.op.ctx.network)
+        };
         for pod in [from, to] {
             self.migration_user(pod, Some(&login)).await?;
         }

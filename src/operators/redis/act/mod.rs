@@ -6,6 +6,7 @@ mod cluster;
 mod objects;
 mod primary;
 mod sentinel;
+mod tls;
 mod users;
 
 use futures::future::join_all;
@@ -158,6 +159,7 @@ impl Pass<'_> {
             Step::SetUsers { pod, users } => self.set_users(pod, users).await,
             Step::RemoveUsers { pod, users } => self.remove_users(pod, users).await,
             Step::ReloadCertificate { pod } => self.reload_certificate(pod).await,
+            Step::Listen { pods, plaintext } => self.listen(pods, *plaintext).await,
             Step::Gate { pod, ready } => self.gate(pod, *ready).await,
             Step::DeletePod {
                 pod,
@@ -186,16 +188,6 @@ impl Pass<'_> {
             Step::Bootstrap(step) => self.bootstrap(step, outcome).await,
             Step::Sentinel(step) => self.sentinel_step(step, outcome).await,
         }
-    }
-
-    /// Setting the files again makes the server read them, also when their names stay the same; open connections go on.
-    async fn reload_certificate(&self, pod: &str) -> Result<(), Undone> {
-        let files = build::tls::files();
-        let directives: Vec<(&str, &str)> = files
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        Ok(self.client(pod).await?.config_set(&directives).await?)
     }
 
     fn instance(&self, pod: &str) -> Result<&Instance, Undone> {

@@ -3,6 +3,7 @@
 mod annotations;
 mod auth;
 mod bootstrap;
+mod certificate;
 mod memory;
 mod monitoring;
 mod policy;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use annotations::*;
 pub use auth::{Auth, DefaultUser, SecretKeyRef, User};
 pub use bootstrap::{Bootstrap, External};
+pub use certificate::{Certificate, CertificateSpec, CertificateStatus};
 pub use memory::{EvictionPolicy, Memory};
 pub use monitoring::{Exporter, Monitoring, PodMonitorTemplate, RulesTemplate};
 pub use policy::AccessPolicy;
@@ -36,7 +38,7 @@ pub use status::{
     RedisStatus, ShardStatus, Surge, UserStatus,
 };
 pub use storage::{Retention, Storage};
-pub use tls::{ClientAuth, Tls};
+pub use tls::{ClientAuth, IssuerRef, Plaintext, Tls};
 pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
 
 /// A Redis or Valkey database.
@@ -85,7 +87,6 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.quorum) || self.sentinel.quorum <= (has(self.sentinel.replicas) ? self.sentinel.replicas : 3)").message("spec.sentinel.quorum: must not be higher than the number of sentinels, otherwise they never fail over"),
     validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.downAfter) || (duration(self.sentinel.downAfter) >= duration('1s') && duration(self.sentinel.downAfter) <= duration('10m'))").message("spec.sentinel.downAfter: must be between 1s and 10m"),
     validation = Rule::new("!has(self.sentinel) || !has(self.sentinel.failoverTimeout) || (duration(self.sentinel.failoverTimeout) >= duration('5s') && duration(self.sentinel.failoverTimeout) <= duration('60m'))").message("spec.sentinel.failoverTimeout: must be between 5s and 60m"),
-    validation = Rule::new("self.mode != 'Cluster' || !has(self.tls)").message("spec.tls: cannot be used in mode Cluster yet"),
     validation = Rule::new("(self.mode == 'Cluster') == (oldSelf.mode == 'Cluster')").message("spec.mode: cannot be changed to or from Cluster; create another Redis and move the data by replication"),
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage: cannot be added or removed later; create another Redis and move the data"),
@@ -93,6 +94,9 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("has(oldSelf.bootstrap) || !has(self.bootstrap)").message("spec.bootstrap: can only be given when the Redis is created; create another Redis"),
     validation = Rule::new("!has(self.bootstrap) || self.mode in ['Standalone', 'Replication']").message("spec.bootstrap: only in modes Standalone and Replication"),
     validation = Rule::new("!has(self.bootstrap) || !self.bootstrap.external.tls || has(self.tls)").message("spec.bootstrap.external.tls: needs spec.tls, whose ca.crt says which certificates are trusted"),
+    validation = Rule::new("!has(self.tls) || has(oldSelf.tls) || self.tls.plaintext == 'Allowed'").message("spec.tls.plaintext: must be Allowed when spec.tls is added, so that clients can move over; set it to Refused when all of them use TLS"),
+    validation = Rule::new("self.mode != 'Sentinel' || !has(self.tls) || self.tls.plaintext == 'Refused'").message("spec.tls.plaintext: must be Refused in mode Sentinel"),
+    validation = Rule::new("has(self.tls) || !has(oldSelf.tls) || oldSelf.tls.plaintext == 'Allowed'").message("spec.tls: can be removed only while spec.tls.plaintext is Allowed, so that clients can move over first"),
     validation = Rule::new("!self.hibernate || has(self.storage)").message("spec.hibernate: needs spec.storage, otherwise the data would be lost"),
     validation = Rule::new("!has(self.availability) || !has(self.availability.minReplicasToWrite) || self.availability.minReplicasToWrite < (has(self.replicas) ? self.replicas : (self.mode == 'Standalone' ? 1 : (self.mode == 'Cluster' ? 1 + (has(self.replicasPerShard) ? self.replicasPerShard : 1) : 3)))").message("spec.availability.minReplicasToWrite: must be lower than the number of pods with the same data, otherwise no write is ever accepted")
 )]

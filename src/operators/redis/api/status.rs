@@ -108,6 +108,9 @@ pub struct InstanceStatus {
     /// `host:port` where clients outside of the Kubernetes cluster reach it, with `spec.services.external`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<String>,
+    /// It accepts connections that are not encrypted. Only with a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plaintext: Option<bool>,
     /// What is wrong with it, when it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -8,9 +8,7 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::api::Engine;
-use super::super::model::{
-    CA_KEY, Credentials, Observed, PORT, SENTINEL_PORT, UserEntry, Validated,
-};
+use super::super::model::{CA_KEY, Credentials, Observed, SENTINEL_PORT, UserEntry, Validated};
 use super::super::users::{self, DEFAULT, DEFAULT_RULES, SENTINEL_USER};
 use super::{exporter, metadata, tls};
 use crate::engines::redis::{
@@ -192,22 +190,21 @@ fn connection(
         Engine::Redis => "redis",
         Engine::Valkey => "valkey",
     };
-    let host = v.primary_host();
+    let (host, port) = (v.primary_host(), tls::port(v, o));
+    let encrypted = tls::is_published(v, o);
     let mut data = BTreeMap::from([
         ("type".to_owned(), bytes("redis")),
         ("provider".to_owned(), bytes(engine)),
         ("host".to_owned(), bytes(host.clone())),
-        ("port".to_owned(), bytes(PORT.to_string())),
+        ("port".to_owned(), bytes(port.to_string())),
     ]);
-    if v.tls.is_some()
-        && let Some(ca) = tls::published_ca(o)
-    {
+    if encrypted && let Some(ca) = tls::published_ca(o) {
         data.insert(CA_KEY.to_owned(), ca);
     }
     if let Some((user, password)) = login {
-        let scheme = if v.tls.is_some() { "rediss" } else { "redis" };
+        let scheme = if encrypted { "rediss" } else { "redis" };
         let uri = format!(
-            "{scheme}://{user}:{}@{host}:{PORT}/0",
+            "{scheme}://{user}:{}@{host}:{port}/0",
             percent_encoded(password.expose_secret())
         );
         data.insert("username".to_owned(), bytes(user));

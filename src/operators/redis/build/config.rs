@@ -47,7 +47,7 @@ pub fn config_map(v: &Validated, o: &Observed) -> ConfigMap {
 }
 
 fn redis_conf(v: &Validated) -> String {
-    let mut text = lines(&tls::listening(v.tls.as_ref()));
+    let mut text = lines(&tls::listening(v));
     let _ = write!(
         text,
         "bind * -::*\nprotected-mode no\ndir /data\naclfile {CONFIG_DIR}/users.acl\ninclude {CONFIG_DIR}/replication.conf\n\
@@ -98,7 +98,12 @@ fn restarting(v: &Validated) -> BTreeMap<String, String> {
 
 /// Hash of what needs a restart: how the server starts, and the user's directives that it does not take while it runs.
 pub fn restart_hash(v: &Validated) -> String {
-    let text = format!("gated {}\n{}", v.gated(), lines(&restarting(v)));
+    let certificate = if v.tls.is_some() { "certificate\n" } else { "" };
+    let text = format!(
+        "gated {}\n{certificate}{}",
+        v.gated(),
+        lines(&restarting(v))
+    );
     Sha256::digest(text.as_bytes())
         .iter()
         .take(8)

@@ -40,7 +40,8 @@ pub fn password_file(v: &Validated, c: &Credentials) -> ByteString {
 }
 
 fn address(v: &Validated, user: &str) -> String {
-    let scheme = if v.tls.is_some() { "rediss" } else { "redis" };
+    let encrypted = v.tls.as_ref().is_some_and(|tls| !tls.plaintext);
+    let scheme = if encrypted { "rediss" } else { "redis" };
     format!("{scheme}://{user}127.0.0.1:{PORT}")
 }
 

@@ -1,6 +1,7 @@
 //! From a [`Validated`] to the objects in the cluster: pure, the same input gives the same bytes.
 
 mod access;
+mod certificate;
 mod config;
 mod exporter;
 mod external;
@@ -31,6 +32,7 @@ pub use access::{
     OPERATOR_USER, PROBE_USER, REPLICATION_USER, credentials_secret, rotation_secret,
     unused_user_secrets, user_connection_secret,
 };
+pub use certificate::certificate;
 pub use exporter::EXPORTER_USER;
 pub use network::{Published, SERVICE_NAME_LABEL, endpoint_slices, families, published};
 pub use patch::PatchError;
@@ -70,7 +72,7 @@ pub fn build(
         config_map: config::config_map(v, o),
         start_config_map: config::start_config_map(v),
         sentinel_secret: sentinel::secret(v, o, credentials),
-        services: network::services(v)
+        services: network::services(v, o)
             .into_iter()
             .chain(sentinel::service(v))
             .chain(external::services(v, o))

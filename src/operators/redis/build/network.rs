@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::api::{IpFamily, IpFamilyPolicy, ServiceTemplate, ServiceType, TrafficPolicy};
-use super::super::model::{Instance, Observed, PORT, Validated};
-use super::{identity, metadata, non_empty, selector};
+use super::super::model::{Instance, Observed, PORT, TLS_PORT, Validated};
+use super::{identity, metadata, non_empty, selector, tls};
 
 const SKIP_MIRROR_LABEL: &str = "endpointslice.kubernetes.io/skip-mirror";
 /// Label of an endpoint slice with the name of its Service.
@@ -18,14 +18,15 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// The Services: to the primary, to the replicas, and the headless one that names the pods.
 ///
 /// Where Hera leads clients those for them have no selector: it writes their endpoint slices in the step that changes the primary.
-pub fn services(v: &Validated) -> Vec<Service> {
+pub fn services(v: &Validated, o: &Observed) -> Vec<Service> {
     let mut services = vec![
-        headless(v),
-        client_service(v, v.primary_service(), v.services.primary.as_ref()),
+        headless(v, o),
+        client_service(v, o, v.primary_service(), v.services.primary.as_ref()),
     ];
     if v.gated() {
         services.push(client_service(
             v,
+            o,
             v.replicas_service(),
             v.services.replicas.as_ref(),
         ));
@@ -41,6 +42,23 @@ pub(super) fn port() -> ServicePort {
         protocol: Some("TCP".into()),
         ..ServicePort::default()
     }
+}
+
+/// One port for what the servers take there, and one that always leads to encrypted connections.
+fn ports(v: &Validated, o: &Observed) -> Vec<ServicePort> {
+    let port = |name: &str, port: u16, target: u16| ServicePort {
+        name: Some(name.into()),
+        port: i32::from(port),
+        target_port: Some(IntOrString::Int(i32::from(target))),
+        protocol: Some("TCP".into()),
+        ..ServicePort::default()
+    };
+    let encrypted = v.tls.as_ref();
+    let encrypted = encrypted.map(|tls| port("redis-tls", TLS_PORT, tls::port_of_all(tls, o)));
+    [port("redis", PORT, PORT)]
+        .into_iter()
+        .chain(encrypted)
+        .collect()
 }
 
 pub(super) fn policy(policy: Option<TrafficPolicy>) -> Option<String> {
@@ -86,21 +104,26 @@ pub fn families(v: &Validated, instances: &[Instance]) -> Vec<IpFamily> {
     found
 }
 
-fn headless(v: &Validated) -> Service {
+fn headless(v: &Validated, o: &Observed) -> Service {
     Service {
         metadata: metadata(v, v.pods_service()),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".into()),
             publish_not_ready_addresses: Some(true),
             selector: Some(identity(v).selector()),
-            ports: Some(vec![port()]),
+            ports: Some(ports(v, o)),
             ..families_of_service(v)
         }),
         ..Service::default()
     }
 }
 
-fn client_service(v: &Validated, name: String, template: Option<&ServiceTemplate>) -> Service {
+fn client_service(
+    v: &Validated,
+    o: &Observed,
+    name: String,
+    template: Option<&ServiceTemplate>,
+) -> Service {
     let template = template.cloned().unwrap_or_default();
     let mut meta = metadata(v, name);
     let mut labels = template.labels;
@@ -116,15 +139,16 @@ fn client_service(v: &Validated, name: String, template: Option<&ServiceTemplate
         ServiceType::LoadBalancer => "LoadBalancer",
     };
     let selector = (!v.led()).then(|| identity(v).selector());
+    let mut ports = ports(v, o);
+    if let Some(first) = ports.first_mut() {
+        first.node_port = template.node_port;
+    }
     Service {
         metadata: meta,
         spec: Some(ServiceSpec {
             type_: Some(type_.into()),
             selector,
-            ports: Some(vec![ServicePort {
-                node_port: template.node_port,
-                ..port()
-            }]),
+            ports: Some(ports),
             load_balancer_class: template.load_balancer_class,
             load_balancer_source_ranges: Some(template.load_balancer_source_ranges)
                 .filter(|ranges| !ranges.is_empty()),
@@ -182,6 +206,18 @@ fn slice(
     family: IpFamily,
     instances: &[&Instance],
 ) -> EndpointSlice {
+    // A slice has one port for all. While the servers change over, those that listen elsewhere are left out for a moment.
+    let encrypted = v.tls.as_ref().and_then(|tls| {
+        let first = instances.first()?;
+        Some((tls, tls::port_of(tls, first)))
+    });
+    let alike = |i: &&&Instance| encrypted.is_none_or(|(tls, port)| tls::port_of(tls, i) == port);
+    let port = |name: &str, port: u16| EndpointPort {
+        name: Some(name.into()),
+        port: Some(i32::from(port)),
+        protocol: Some("TCP".into()),
+        ..EndpointPort::default()
+    };
     let suffix = match family {
         IpFamily::IPv4 => "",
         IpFamily::IPv6 => "-ipv6",
@@ -193,7 +229,7 @@ fn slice(
         "endpointslice.kubernetes.io/managed-by".into(),
         "hera.dev".into(),
     );
-    let endpoints = instances.iter().filter_map(|i| {
+    let endpoints = instances.iter().filter(alike).filter_map(|i| {
         Some(Endpoint {
             addresses: vec![i.address(family)?.to_owned()],
             conditions: Some(EndpointConditions {
@@ -216,12 +252,12 @@ fn slice(
         metadata: meta,
         address_type: family.word().into(),
         endpoints: endpoints.collect(),
-        ports: Some(vec![EndpointPort {
-            name: Some("redis".into()),
-            port: Some(i32::from(PORT)),
-            protocol: Some("TCP".into()),
-            ..EndpointPort::default()
-        }]),
+        ports: Some(
+            [port("redis", PORT)]
+                .into_iter()
+                .chain(encrypted.map(|(_, number)| port("redis-tls", number)))
+                .collect(),
+        ),
     }
 }
 

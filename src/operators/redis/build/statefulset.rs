@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::super::api::{Engine, RESTARTED_AT_ANNOTATION};
 use super::super::model::{
     BUS_PORT, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_VOLUME, Instance, Observed, PORT,
-    READINESS_GATE, ValidStorage, Validated,
+    READINESS_GATE, TLS_PORT, ValidStorage, Validated,
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
@@ -403,6 +403,7 @@ fn ports(v: &Validated) -> Vec<ContainerPort> {
         ..ContainerPort::default()
     };
     let mut ports = vec![port("redis", PORT)];
+    ports.extend(v.tls.is_some().then(|| port("redis-tls", TLS_PORT)));
     ports.extend(v.clustered().then(|| port("bus", BUS_PORT)));
     ports
 }
@@ -420,10 +421,15 @@ fn tcp() -> Probe {
 
 /// A primary that is being stopped waits until it has handed over, or has no replica that could take over; at most 15 s.
 fn hand_over_hook(v: &Validated, cli: &str) -> String {
-    let tls = tls::client_flags(v.tls.as_ref());
+    let ask = |flags: &str| format!("{cli}{flags} -p {PORT} --user {PROBE_USER} info replication");
+    // A server that takes encrypted connections only ends the other kind at once.
+    let encrypted = v.tls.as_ref().map_or_else(String::new, |_| {
+        format!(" || {}", ask(&tls::client_flags()))
+    });
+    let plain = ask("");
     format!(
         "export REDISCLI_AUTH=\"$(cat {CONFIG_DIR}/probe-password)\"; n=0; while [ $n -lt 75 ]; do \
-         i=$({cli}{tls} -p {PORT} --user {PROBE_USER} info replication) || exit 0; \
+         i=$({plain}{encrypted}) || exit 0; \
          case $i in *role:slave*|*connected_slaves:0*) exit 0;; esac; n=$((n+1)); sleep 0.2; done"
     )
 }

@@ -70,7 +70,7 @@ fn built(spec: &Value) -> String {
     json!({
         "secrets": [r.server_secret, r.sentinel_secret, r.connection_secret, super::credentials_secret(&v, &credentials())],
         "configMaps": [r.config_map, r.start_config_map], "services": r.services, "policy": r.network_policy, "monitor": r.pod_monitor, "rule": r.prometheus_rule, "budgets": r.disruption_budgets, "sets": r.statefulsets,
-        "slices": slices, "live": live, "plan": format!("{plan_relevant:?}"),
+        "slices": slices, "certificate": super::certificate(&v), "live": live, "plan": format!("{plan_relevant:?}"),
     })
     .to_string()
 }
@@ -89,6 +89,7 @@ fn serving() -> Instance {
         pod: "db-0".into(),
         uid: "pod".into(),
         ip: Some("10.0.0.1".into()),
+        has_certificate: true,
         server: Server::Up(Box::default()),
         ..Instance::default()
     }
@@ -127,6 +128,27 @@ fn every_leaf_of_the_sentinels_changes_what_is_built() {
         let mut spec = base();
         super::patch::merge(&mut spec, &patch);
         assert_ne!(built(&spec), before, "spec.{path} is ignored");
+    }
+}
+
+#[test]
+fn every_field_of_the_issuer_changes_what_is_asked_for() {
+    let spec = |over: Value| {
+        let mut issuer = json!({"name": "ca"});
+        super::patch::merge(&mut issuer, &over);
+        let spec = json!({"tls": {"issuerRef": issuer}});
+        let v = validate(&redis(&spec), &Observed::default()).unwrap();
+        super::certificate(&v).unwrap().spec
+    };
+    let before = spec(json!({}));
+    assert_eq!(before.secret_name, "db-certificate");
+    assert!(before.dns_names.contains(&"db.shop.svc".to_owned()));
+    for over in [
+        json!({"name": "other"}),
+        json!({"kind": "ClusterIssuer"}),
+        json!({"group": "example.org"}),
+    ] {
+        assert_ne!(spec(over.clone()).issuer_ref, before.issuer_ref, "{over}");
     }
 }
 

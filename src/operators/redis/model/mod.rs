@@ -7,6 +7,7 @@ mod hold;
 mod observed;
 mod plan;
 mod sentinels;
+mod tls;
 mod topology;
 mod users;
 mod window;
@@ -21,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::api::{
     AccessPolicy, Engine, Mode, Monitoring, PodTemplatePatch, Retention, SecretKeyRef, Services,
-    Surge, Tls,
+    Surge,
 };
 use crate::engines::redis::password_hash;
 pub use crate::engines::redis::{Info, Role};
@@ -36,12 +37,15 @@ pub use observed::{
 };
 pub use plan::{Findings, Plan, Step};
 pub use sentinels::{Sentinel, SentinelStep, SentinelView, Sentinels, ValidSentinel};
+pub use tls::{CERTIFICATE_VOLUME, Listening, Route, ValidTls, certificate_secret};
 pub use topology::{Member, Topology};
 pub use users::{Account, Told, UserEntry};
 pub use window::Window;
 
 /// Port that every server listens on.
 pub const PORT: u16 = 6379;
+/// Port for encrypted connections where [`PORT`] takes those that are not encrypted; of the Services in any case.
+pub const TLS_PORT: u16 = 6380;
 /// Port of the cluster bus: that of the server plus 10000.
 pub const BUS_PORT: u16 = PORT + 10_000;
 /// Port that every sentinel listens on.
@@ -124,7 +128,7 @@ pub struct Validated {
     /// Users that are to get another generated password, each with the text that asks for it.
     pub rotations: BTreeMap<String, String>,
     /// Encryption.
-    pub tls: Option<Tls>,
+    pub tls: Option<ValidTls>,
     /// `min-replicas-to-write`.
     pub min_replicas_to_write: i32,
     /// Silence after which a primary counts as dead.

@@ -68,10 +68,22 @@ pub struct Observed {
 pub struct Certificate {
     /// Serial number in lower-case hex.
     pub serial: String,
+    /// From when it is valid.
+    pub not_before: Timestamp,
     /// Until when it is valid.
     pub not_after: Timestamp,
     /// The CA's certificates, PEM.
     pub ca: String,
+}
+
+impl Certificate {
+    /// It should have been renewed by now: a sixth of its time is left, or less than two weeks of a long one. Managers renew when a third
+    /// is left.
+    pub fn is_expiring(&self, now: Timestamp) -> bool {
+        let seconds = |from: Timestamp, to: Timestamp| to.duration_since(from).as_secs();
+        let margin = (seconds(self.not_before, self.not_after) / 6).min(14 * 24 * 3600);
+        seconds(now, self.not_after) < margin
+    }
 }
 
 /// A reason with its message and the object that it is about.
@@ -147,6 +159,8 @@ pub struct Instance {
     pub terminating: bool,
     /// It is about to be deleted: evicted, drained or preempted (condition `DisruptionTarget`).
     pub disrupted: bool,
+    /// A certificate is mounted into the pod.
+    pub has_certificate: bool,
     /// Its template is not the present one.
     pub outdated: bool,
     /// The kubelet says that the pod is Ready.
@@ -175,6 +189,8 @@ pub struct Instance {
     pub login: Option<PrimaryLogin>,
     /// It serves the certificate of the Secret; `None` when it was not asked.
     pub serves_certificate: Option<bool>,
+    /// In how long it is to read its certificate and CA again, since the Secret changed a moment ago; zero: now.
+    pub rereads: Option<Duration>,
     /// Directives that this server refused: `(name, value)` and the server's words.
     pub refused: BTreeMap<(String, String), String>,
 }

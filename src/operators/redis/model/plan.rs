@@ -62,6 +62,14 @@ pub enum Step {
         /// Pod.
         pod: String,
     },
+    /// Make servers accept plaintext, or refuse it, as [`super::ValidTls`] says, and their own connections with it. Several at once only
+    /// in mode Cluster.
+    Listen {
+        /// Pods.
+        pods: Vec<String>,
+        /// They accept it.
+        plaintext: bool,
+    },
     /// Let a claim go with the `Redis`, or stay.
     OwnClaim {
         /// Claim.
@@ -208,6 +216,10 @@ impl std::fmt::Display for Step {
             }
             Self::ReloadCertificate { pod } => {
                 write!(f, "make Pod/{pod} read its certificate again")
+            }
+            Self::Listen { pods, plaintext } => {
+                let what = if *plaintext { "accept" } else { "refuse" };
+                write!(f, "make {} {what} plaintext", pods.join(", "))
             }
             Self::OwnClaim { claim, owned: true } => write!(
                 f,

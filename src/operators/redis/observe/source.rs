@@ -4,7 +4,7 @@ use futures::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::super::accounts::Referenced;
-use super::super::api::{BootstrapState, External, Redis};
+use super::super::api::{BootstrapState, External, Plaintext, Redis};
 use super::super::build::REPLICATION_USER;
 use super::super::model::{
     ANNOUNCED_TO_SOURCE, Credentials, Instance, Observed, PrimaryLogin, Problem, Source,
@@ -35,7 +35,10 @@ impl Operator {
         }
         let source = o.source.as_ref().and_then(|s| s.login.as_ref());
         let (own, key) = (&credentials.replication, &o.key);
-        let encrypted = redis.spec.tls.is_some();
+        // Afterwards it changes with the encryption of the database.
+        let tls = redis.spec.tls.as_ref();
+        let refused = tls.is_some_and(|tls| tls.plaintext == Plaintext::Refused);
+        let encrypted = (!over).then_some(refused);
         let asked = o.instances.iter().map(|i| async move {
             i.info()?;
             self.login(key, i, own, source, encrypted).await.ok()
@@ -52,7 +55,7 @@ impl Operator {
         i: &Instance,
         own: &SecretString,
         source: Option<&engine::Credentials>,
-        encrypted: bool,
+        encrypted: Option<bool>,
     ) -> Result<PrimaryLogin, Failure> {
         let names = [
             "masteruser",
@@ -69,10 +72,12 @@ impl Operator {
             value("replica-announce-ip"),
         );
         let hidden = announced == ANNOUNCED_TO_SOURCE;
-        let is = |name: &str, secret: &SecretString, encrypted: bool| {
-            user == name && password == secret.expose_secret() && tls == encrypted
+        let is = |name: &str, secret: &SecretString, encrypted: Option<bool>| {
+            let alike = encrypted.is_none_or(|encrypted| tls == encrypted);
+            user == name && password == secret.expose_secret() && alike
         };
-        let of_source = |s: &engine::Credentials| is(&s.username, &s.password, s.tls.is_some());
+        let of_source =
+            |s: &engine::Credentials| is(&s.username, &s.password, Some(s.tls.is_some()));
         Ok(if hidden && source.is_some_and(of_source) {
             PrimaryLogin::Source
         } else if !hidden && is(REPLICATION_USER, own, encrypted) {

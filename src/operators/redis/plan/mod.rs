@@ -67,6 +67,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     if let Some(primary) = verdict.primary {
         replication::plan(v, o, primary, verdict.settled, now, &mut plan);
         if verdict.settled {
+            tls::listen(v, o, primary, &mut plan);
             roll::plan(v, o, primary, now, &mut plan);
             surge::plan(v, o, primary, &mut plan);
         }

@@ -1,9 +1,9 @@
 //! The status in mode Cluster.
 
 use super::super::api::{InstanceStatus, NodeStatus, RedisStatus, ShardStatus};
-use super::super::build::identity;
-use super::super::model::{Instance, Observed, PORT, Plan, Role, SLOTS, Topology, Validated};
-use super::super::{external, reasons};
+use super::super::build::{self, identity};
+use super::super::model::{Instance, Observed, Plan, Role, SLOTS, Topology, Validated};
+use super::super::{encryption, external, reasons};
 use super::{
     Hold, PRIMARY_AVAILABLE, Picture, READY, blocker, conditions_of, count, phase, problems,
     program,
@@ -26,6 +26,7 @@ pub fn status(p: &Picture<'_>) -> RedisStatus {
         .filter(|i| !i.uid.is_empty() || wanted(v, i))
         .map(|i| InstanceStatus {
             external: external::place(v, o, i).map(|place| place.to_string()),
+            plaintext: encryption::recorded(o, i),
             ..instance(v, i, &t, plan)
         })
         .collect();
@@ -36,7 +37,7 @@ pub fn status(p: &Picture<'_>) -> RedisStatus {
         old.cluster_formed == Some(true) || (t.missing.is_empty() && !t.members.is_empty());
     let mut new = RedisStatus {
         observed_generation: Some(v.generation),
-        endpoint: Some(format!("{}:{PORT}", v.primary_host())),
+        endpoint: Some(format!("{}:{}", v.primary_host(), build::tls::port(v, o))),
         connection_secret: Some(v.connection_secret()),
         replicas: count(o.instances.iter().filter(|i| !i.uid.is_empty()).count()),
         ready_replicas: count(ready),
@@ -157,7 +158,7 @@ fn instance(v: &Validated, i: &Instance, t: &Topology<'_>, plan: &Plan) -> Insta
         ready,
         in_sync,
         message,
-        external: None,
+        ..InstanceStatus::default()
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::super::model::{Findings, Problem};
 use super::super::reasons;
-use super::{
-    CERTIFICATE_SERVED, CONFIG_APPLIED, EXTERNAL_ACCESS, Picture, STORAGE_READY, USERS_APPLIED,
-};
+use super::{CONFIG_APPLIED, EXTERNAL_ACCESS, Picture, STORAGE_READY, USERS_APPLIED};
 
 /// What only some databases have.
 pub(super) fn optional(
@@ -12,18 +10,6 @@ pub(super) fn optional(
     set: &mut impl FnMut(&str, bool, Option<&Problem>, &str, &str),
 ) {
     let f = &p.plan.findings;
-    if p.v.tls.is_some() {
-        let words = p.o.certificate.as_ref().map_or_else(String::new, |c| {
-            format!("serial number {}, valid until {}", c.serial, c.not_after)
-        });
-        set(
-            CERTIFICATE_SERVED,
-            f.tls.is_none(),
-            f.tls.as_ref(),
-            reasons::CertificateServed,
-            &words,
-        );
-    }
     if p.v.services.external.is_some() {
         set(
             EXTERNAL_ACCESS,

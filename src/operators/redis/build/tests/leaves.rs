@@ -88,11 +88,11 @@ fn data() -> Vec<(&'static str, Value)> {
         ("replicas", json!({"replicas": 5})),
         (
             "shards",
-            json!({"mode": "Cluster", "replicas": null, "tls": null, "bootstrap": null, "shards": 4}),
+            json!({"mode": "Cluster", "replicas": null, "bootstrap": null, "shards": 4}),
         ),
         (
             "replicasPerShard",
-            json!({"mode": "Cluster", "replicas": null, "tls": null, "bootstrap": null, "replicasPerShard": 2}),
+            json!({"mode": "Cluster", "replicas": null, "bootstrap": null, "replicasPerShard": 2}),
         ),
         (
             "resources.limits",
@@ -193,6 +193,16 @@ fn auth() -> Vec<(&'static str, Value)> {
 fn service() -> Vec<(&'static str, Value)> {
     vec![
         ("tls.secretName", json!({"tls": {"secretName": "other"}})),
+        ("tls.plaintext", json!({"tls": {"plaintext": "Allowed"}})),
+        ("tls.issuerRef.name", issuer(&json!({"name": "other"}))),
+        (
+            "tls.issuerRef.kind",
+            issuer(&json!({"kind": "ClusterIssuer"})),
+        ),
+        (
+            "tls.issuerRef.group",
+            issuer(&json!({"group": "example.org"})),
+        ),
         ("tls.clientAuth", json!({"tls": {"clientAuth": "Required"}})),
         (
             "availability.minReplicasToWrite",
@@ -326,4 +336,11 @@ fn network() -> Vec<(&'static str, Value)> {
             json!({"podTemplate": {"spec": {"priorityClassName": "high"}}}),
         ),
     ]
+}
+
+/// An issuer in place of a Secret.
+fn issuer(over: &Value) -> Value {
+    let mut issuer = json!({"name": "ca", "kind": "Issuer", "group": "cert-manager.io"});
+    super::super::patch::merge(&mut issuer, over);
+    json!({"tls": {"secretName": null, "issuerRef": issuer}})
 }

@@ -19,7 +19,7 @@ use super::super::model::{
     ClusterStep, Instance, Observed, Plan, Problem, Step, Topology, Validated,
 };
 use super::super::reasons;
-use super::{capacity, config, external, hibernation, pods, storage, users};
+use super::{capacity, config, external, hibernation, pods, storage, tls, users};
 
 /// While the views of the nodes differ.
 const GOSSIP: Duration = Duration::from_millis(300);
@@ -37,6 +37,7 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     config::plan(v, o, &mut plan);
     users::plan(v, o, &mut plan);
     external::plan(v, o, &mut plan);
+    tls::plan(v, o, now, &mut plan);
     failover::plan(v, o, &t, &mut plan);
     form::meet(v, o, &t, &mut plan);
     form::assign(v, o, &t, &mut plan);
@@ -47,7 +48,8 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     capacity::plan(v, o, &mut plan);
     state(v, o, &t, &mut plan);
     moves::finish(v, o, &t, &mut plan);
-    let rolling = roll::plan(v, o, &t, now, &mut plan);
+    let switching = tls::listen_together(v, o, &t, &mut plan);
+    let rolling = switching || roll::plan(v, o, &t, now, &mut plan);
     super::roll::replace_broken(v, o, &mut plan);
     if !rolling && !plan.rolling {
         moves::begin(v, o, &t, now, &mut plan);
