@@ -202,7 +202,7 @@ async fn restart(scenario: &Scenario, options: Options, results: &mut Results) {
 
 async fn fill(database: &Database, keys: usize) {
     let fill = (0..CLIENTS).map(|client| async move {
-        let mut cluster = Sharded::of(database).await;
+        let mut cluster = Sharded::at(database.primary_endpoint().await);
         let value = "x".repeat(PAYLOAD);
         for number in (client..keys).step_by(CLIENTS) {
             let key = format!("filled:{number:07}");

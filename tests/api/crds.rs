@@ -159,6 +159,12 @@ fn bad_specs() -> Vec<(Value, &'static str)> {
             json!({"auth": {"passwordSecretRef": {"name": "s", "key": ""}}}),
             "spec.auth.passwordSecretRef.key",
         ),
+    ]
+}
+
+/// The same of availability.
+fn bad_availability() -> Vec<(Value, &'static str)> {
+    vec![
         (
             json!({"availability": {"minReplicasToWrite": -1}}),
             "spec.availability.minReplicasToWrite",
@@ -385,6 +391,7 @@ async fn the_server_refuses_bad_specs_and_names_the_field() {
     for (spec, field) in bad_specs()
         .into_iter()
         .chain(bad_auth())
+        .chain(bad_availability())
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
         .chain(bad_sentinels())
@@ -423,6 +430,7 @@ fn validate_refuses_the_same_specs_and_names_the_field() {
     for (spec, field) in bad_specs()
         .into_iter()
         .chain(bad_auth())
+        .chain(bad_availability())
         .chain(bad_bootstrap())
         .chain(bad_monitoring())
         .chain(bad_sentinels())

@@ -345,14 +345,14 @@ pub async fn keys_move_over_tls(program: Program) {
     .unwrap();
     let keys = mover.keys_in_slot(slot, 10).await.unwrap();
     let address = Address::new("127.0.0.1", ports[1].common);
-    let moved = MigrateTo {
+    let destination = MigrateTo {
         address: &address,
         credentials: &login,
         replace: true,
     };
     assert_eq!(
         mover
-            .migrate_keys(moved, &keys, Duration::from_secs(4))
+            .migrate_keys(destination, &keys, Duration::from_secs(4))
             .await,
         Ok(true)
     );

@@ -153,7 +153,7 @@ async fn from_a_cluster() {
     for command in rest {
         shell.types(command).await;
     }
-    let mut client = Sharded::of(&db).await;
+    let mut client = Sharded::at(db.primary_endpoint().await);
     for n in 0..KEYS {
         let key = format!("k{n}");
         let value: Option<String> = client.ask(&key, &["GET", &key]).await.expect("an answer");

@@ -82,20 +82,20 @@ async fn a_certificate_is_asked_of_an_issuer() {
     .await;
 
     let authority = Authority::new();
-    let issued = authority.secret(&host);
+    let files = authority.secret(&host);
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(asked.spec.secret_name.clone()),
             ..ObjectMeta::default()
         },
-        string_data: Some(issued.clone()),
+        string_data: Some(files.clone()),
         ..Secret::default()
     };
     db.api::<Secret>()
         .create(&PostParams::default(), &secret)
         .await
         .expect("the Secret is made");
-    served(&db, &issued).await;
+    served(&db, &files).await;
 
     // A Secret of the user's own takes its place.
     let own = authority.secret(&host);

@@ -131,7 +131,7 @@ pub async fn served(db: &Database, data: &BTreeMap<String, String>) {
             connect: Duration::from_secs(5),
             command: Duration::from_secs(5),
         };
-        let served = tls.served_certificate(&address, limits).await;
-        assert_eq!(served.unwrap().serial, wanted, "{pod}");
+        let shown = tls.served_certificate(&address, limits).await;
+        assert_eq!(shown.unwrap().serial, wanted, "{pod}");
     }
 }

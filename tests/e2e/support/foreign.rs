@@ -23,6 +23,7 @@ pub async fn endpoint(s: &Scenario, service: &str, password: &str) -> Endpoint {
     let found = services.get(service).await.expect("the Service");
     let endpoint = Endpoint {
         host: found.spec.and_then(|s| s.cluster_ip).expect("an address"),
+        port: 6379,
         user: "default".into(),
         password: password.into(),
         encryption: None,

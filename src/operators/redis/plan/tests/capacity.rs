@@ -163,8 +163,7 @@ fn it_is_looked_at_more_often_when_it_gets_close() {
 #[test]
 fn a_server_that_cannot_write_its_files_is_told() {
     let (v, mut o) = with_volumes(100 * MIB);
-    type Fail = fn(&mut Info, bool);
-    let fails: [Fail; 2] = [
+    let fails: [fn(&mut Info, bool); 2] = [
         |i, failed| i.aof_write_failed = failed,
         |i, failed| i.last_save_failed = failed,
     ];

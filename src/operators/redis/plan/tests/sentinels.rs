@@ -9,6 +9,7 @@ use crate::engines::redis::{
     AclUser, Address, MonitoredPrimary, MonitoredReplica, QuorumCheck, SentinelFailoverState,
     SentinelFlags, SentinelPeer,
 };
+use k8s_openapi::api::apps::v1::StatefulSet;
 
 const NAME: &str = "default.db";
 
@@ -634,7 +635,7 @@ prop_compose! {
         mut o in super::properties::any_observation(),
         a in any_sentinel(0), b in any_sentinel(1), c in any_sentinel(2),
     ) -> Observed {
-        o.sentinels = Sentinels { set: Some(Default::default()), pods: vec![a, b, c], login: Some("s3cret".into()), ..Sentinels::default() };
+        o.sentinels = Sentinels { set: Some(StatefulSet::default()), pods: vec![a, b, c], login: Some("s3cret".into()), ..Sentinels::default() };
         o
     }
 }
