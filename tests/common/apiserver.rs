@@ -45,7 +45,7 @@ etcd=$!
   --advertise-address=127.0.0.1 --endpoint-reconciler-type=none --cert-dir="$dir/certs" --token-auth-file="$dir/tokens" \
   --service-account-issuer=https://kubernetes.default.svc.cluster.local \
   --service-account-signing-key-file="$dir/sa.key" --service-account-key-file="$dir/sa.pub" \
-  --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=RBAC --profiling=false \
+  --service-cluster-ip-range=10.96.0.0/16,fd00:10::/112 --authorization-mode=RBAC --profiling=false \
   --shutdown-delay-duration=0s >apiserver.log 2>&1 &
 apiserver=$!
 echo "$etcd $apiserver"

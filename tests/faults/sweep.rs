@@ -14,7 +14,7 @@ const TOLD: usize = 3;
 /// Writes of one workload at which something goes wrong.
 const MOST: u32 = 150;
 /// Plans of one workload that are run unless it is said otherwise.
-const SHORT: usize = 3;
+const SHORT: usize = 1;
 
 /// A workload, its end without faults, and what is wrong with it already then.
 struct Case {

@@ -174,15 +174,7 @@ impl ShardedWriter {
 
     /// The same, with keys that begin so: with a hash tag, all of them are in one slot.
     pub async fn start_with(database: &Database, prefix: &str) -> Self {
-        Self::begin(database.primary_endpoint().await, prefix).await
-    }
-
-    /// The same, beginning at this address.
-    pub async fn start_at(service: Endpoint) -> Self {
-        Self::begin(service, "write").await
-    }
-
-    async fn begin(service: Endpoint, prefix: &str) -> Self {
+        let service = database.primary_endpoint().await;
         let log = Arc::new(Mutex::new(Log::default()));
         let tasks = vec![
             tokio::spawn(write(
