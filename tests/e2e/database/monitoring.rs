@@ -87,8 +87,12 @@ async fn an_exporter_is_rolled_out_and_taken_away_without_losing_a_write() {
         &["ACL", "LIST"],
         &["FLUSHALL"],
     ] {
-        let error = exporter.ask::<redis::Value>(forbidden).await.unwrap_err();
-        assert_eq!(error.code(), Some("NOPERM"), "{forbidden:?}: {error}");
+        let code = until("the server answers", SOON, || async {
+            let error = exporter.ask::<redis::Value>(forbidden).await.unwrap_err();
+            let code = error.code().map(str::to_owned);
+            code.ok_or_else(|| error.to_string())
+        });
+        assert_eq!(code.await, "NOPERM", "{forbidden:?}");
     }
 
     db.patch(json!({"spec": {"monitoring": null}})).await;
