@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
@@ -61,9 +60,10 @@ async fn watch(database: Database, first: BTreeMap<String, String>, seen: Arc<Mu
         known.entry(name.clone()).or_default().insert(uid.clone());
     }
     loop {
-        let pods: Vec<Pod> = database.list().await;
+        // Of the servers alone, as those that it began with.
+        let pods = database.pods().await;
         let mut missing = first.len();
-        for pod in &pods {
+        for pod in pods.values() {
             let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
             if is_ready(pod) {
                 up.insert(uid.clone());
