@@ -181,7 +181,6 @@ fn replication() {
 }
 
 #[test]
-#[ignore = "takes long, and its plan cluster-evict freeze=pods@1 loses a write: not explained yet"]
 fn cluster() {
     sweep(named("cluster-"));
 }

@@ -11,6 +11,10 @@ use super::server::{Server, fresh_id};
 /// Silence after which a node takes another one for down.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// After its start a primary takes no writes for so long, so that it first hears who took its place meanwhile
+/// (`CLUSTER_WRITABLE_DELAY` of the servers).
+pub const WRITABLE_DELAY: Duration = Duration::from_secs(2);
+
 /// Another node, as one node knows it.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
@@ -48,6 +52,8 @@ pub struct Node {
     pub forgotten: BTreeMap<String, Duration>,
     /// When it asks for votes in place of its failed primary.
     pub candidate: Option<Duration>,
+    /// From when on it takes writes as a primary.
+    pub writable: Duration,
     /// Atomic migrations that it was told to do: id of the target, slots, until when; and how they ended.
     pub moves: Vec<Move>,
 }
@@ -98,7 +104,8 @@ impl Node {
         let reachable = self.known.values();
         let reachable = reachable.filter(|p| !p.slots.is_empty() && !p.is_suspected(now));
         let reachable = reachable.count() + usize::from(!self.slots.is_empty());
-        self.served().is_full() && 2 * reachable > self.primaries()
+        let waits = self.primary.is_none() && now < self.writable;
+        !waits && self.served().is_full() && 2 * reachable > self.primaries()
     }
 
     /// Gives a slot to a node.

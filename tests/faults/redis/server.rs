@@ -8,7 +8,7 @@ use hera::engines::redis::password_hash;
 use tokio_util::sync::CancellationToken;
 
 use super::acl::User;
-use super::node::Node;
+use super::node::{Node, WRITABLE_DELAY};
 
 /// The link of a replica to its primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,10 @@ impl Server {
         let (claim, disk) = disk.map_or((None, Disk::default()), |(c, d)| (Some(c), d));
         let login = password_hash(&config.get("masterauth").cloned().unwrap_or_default());
         let clustered = config.get("cluster-enabled").is_some_and(|v| v == "yes");
-        let node = clustered.then(|| disk.node.unwrap_or_else(Node::new));
+        let node = clustered.then(|| Node {
+            writable: now + WRITABLE_DELAY,
+            ..disk.node.unwrap_or_else(Node::new)
+        });
         Self {
             pod: pod.to_owned(),
             ip: ip.to_owned(),
