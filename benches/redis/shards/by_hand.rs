@@ -4,7 +4,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, cmd};
 
-use crate::support::server::Endpoint;
+use crate::support::server::{Endpoint, PATIENT};
 use crate::support::wait::{LONG, ensure, until};
 
 /// Keys of one `MIGRATE`.
@@ -18,7 +18,7 @@ struct Node {
 
 impl Node {
     async fn of(endpoint: &Endpoint) -> Self {
-        let connection = endpoint.connect().await.expect("a connection");
+        let connection = endpoint.connect(PATIENT).await.expect("a connection");
         let id: String = endpoint.ask(&["CLUSTER", "MYID"]).await.expect("its id");
         Self {
             connection,

@@ -10,6 +10,7 @@ use crate::support::database::{Database, replication, with};
 use crate::support::faults::Cut;
 use crate::support::hera;
 use crate::support::scenario::Scenario;
+use crate::support::server::PATIENT;
 use crate::support::wait::{SOON, ensure, stays, until};
 use crate::support::witness::Witness;
 use crate::support::writer::Writer;
@@ -28,7 +29,10 @@ async fn the_primary_is_cut_off_from_everything_and_comes_back() {
     let db = s.ready("db", spec).await;
     let old = db.primary().await;
     let held = db.server(&old).await;
-    let mut connection = held.connect().await.expect("a connection to the primary");
+    let mut connection = held
+        .connect(PATIENT)
+        .await
+        .expect("a connection to the primary");
     let writer = Writer::start(&db).await;
     let witness = Witness::start(&db).await;
     writer.more(100).await;

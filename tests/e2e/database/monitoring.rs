@@ -16,7 +16,7 @@ use crate::support::cluster::kubectl;
 use crate::support::database::{Database, replication, standalone, with};
 use crate::support::hera;
 use crate::support::scenario::Scenario;
-use crate::support::server::Endpoint;
+use crate::support::server::{Endpoint, PATIENT};
 use crate::support::wait::{LONG, SOON, ensure, until};
 use crate::support::writer::Writer;
 
@@ -300,7 +300,7 @@ async fn objects_for_prometheus_follow_their_kinds_and_fields() {
 /// Writes so many values of 220 KiB.
 async fn fill(db: &Database, values: usize) {
     let primary = db.primary_endpoint().await;
-    let mut connection = primary.connect().await.expect("a connection");
+    let mut connection = primary.connect(PATIENT).await.expect("a connection");
     let value = vec![b'x'; 220 * 1024];
     for number in 0..values {
         let () = redis::cmd("SET")

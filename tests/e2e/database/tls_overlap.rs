@@ -7,7 +7,7 @@ use crate::support::certificates::{Authority, SECRET, create, served};
 use crate::support::database::{Database, replication, standalone, with};
 use crate::support::faults::{killable, signal};
 use crate::support::scenario::Scenario;
-use crate::support::server::Endpoint;
+use crate::support::server::{Endpoint, PATIENT};
 use crate::support::sharded::ShardedWriter;
 use crate::support::wait::{LONG, ensure, until};
 use crate::support::writer::Writer;
@@ -97,7 +97,7 @@ async fn a_replicated_database_is_encrypted_under_load_and_back() {
     assert!(report.lost.is_empty(), "{report}: {:?}", report.lost);
 
     let uids = db.uids().await;
-    let open = plain(&db).await.connect().await.unwrap();
+    let open = plain(&db).await.connect(PATIENT).await.unwrap();
     db.patch(tls("Refused")).await;
     db.ready().await;
     plaintext_is_refused(&db, open).await;
@@ -202,7 +202,7 @@ async fn clustered(name: &'static str, engine: Value) {
     assert!(report.lost.is_empty(), "{report}: {:?}", report.lost);
 
     let uids = db.uids().await;
-    let open = plain(&db).await.connect().await.unwrap();
+    let open = plain(&db).await.connect(PATIENT).await.unwrap();
     db.patch(tls("Refused")).await;
     db.ready().await;
     plaintext_is_refused(&db, open).await;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::support::database::{Database, replication, standalone, with};
 use crate::support::faults::delete_pod;
 use crate::support::scenario::Scenario;
-use crate::support::server::{Endpoint, kind};
+use crate::support::server::{Endpoint, PATIENT, kind};
 use crate::support::wait::{LONG, SOON, ensure, until};
 
 /// Between two logins of a client.
@@ -276,7 +276,7 @@ async fn the_default_user_is_disabled() {
     let db = s.ready("db", replication(2)).await;
     let (uids, password) = (db.uids().await, db.password().await);
     let primary = db.primary().await;
-    let mut open = db.server(&primary).await.connect().await.unwrap();
+    let mut open = db.server(&primary).await.connect(PATIENT).await.unwrap();
     let ping = redis::cmd("PING");
     ping.query_async::<String>(&mut open).await.unwrap();
 
@@ -355,7 +355,11 @@ async fn login(db: &Database, pod: &str, user: &str, password: &str) -> Endpoint
 async fn accepted(db: &Database, pod: &str, user: &str, password: &str) {
     let client = login(db, pod, user, password).await;
     until(&format!("{pod} accepts {user}"), SOON, || async {
-        client.connect().await.map(drop).map_err(|e| e.to_string())
+        client
+            .connect(PATIENT)
+            .await
+            .map(drop)
+            .map_err(|e| e.to_string())
     })
     .await;
 }
@@ -363,7 +367,7 @@ async fn accepted(db: &Database, pod: &str, user: &str, password: &str) {
 async fn refused(db: &Database, pod: &str, user: &str, password: &str) {
     let client = login(db, pod, user, password).await;
     until(&format!("{pod} refuses {user}"), SOON, || async {
-        match client.connect().await {
+        match client.connect(PATIENT).await {
             Err(error) if error.kind() == redis::ErrorKind::AuthenticationFailed => Ok(()),
             other => Err(format!("{:?}", other.map(drop))),
         }

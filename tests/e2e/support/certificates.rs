@@ -50,6 +50,8 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        // Of two CAs with the same name the servers find the right one by this.
+        params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         BTreeMap::from([
             ("ca.crt".to_owned(), self.certificate.clone()),

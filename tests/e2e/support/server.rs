@@ -18,8 +18,10 @@ use tokio_rustls::TlsConnector;
 
 use super::certificates::Identity;
 
-/// A reply takes longer only when the server is stopped or cut off.
-const LIMIT: Duration = Duration::from_secs(1);
+/// Of a client that finds a hole in the service: it tries again after this.
+pub const HASTY: Duration = Duration::from_secs(1);
+/// Of a question that is asked once: a server takes longer only when it is stopped or cut off.
+pub const PATIENT: Duration = Duration::from_secs(10);
 
 /// Where a server is and how to log in.
 #[derive(Clone, Debug)]
@@ -83,14 +85,14 @@ impl Endpoint {
         }
     }
 
-    /// Connects, and logs in.
-    pub async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+    /// Connects, and logs in. The limit is that of each reply as well.
+    pub async fn connect(&self, limit: Duration) -> Result<MultiplexedConnection, RedisError> {
         let settings = RedisConnectionInfo::default()
             .set_username(&self.user)
             .set_password(&self.password)
             .set_skip_set_lib_name();
         if let Some(encryption) = &self.encryption {
-            return timeout(LIMIT, self.connect_encrypted(encryption, &settings))
+            return timeout(limit, self.connect_encrypted(encryption, &settings, limit))
                 .await
                 .unwrap_or_else(
                     |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -100,8 +102,8 @@ impl Endpoint {
             .into_connection_info()?
             .set_redis_settings(settings);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(LIMIT))
-            .set_response_timeout(Some(LIMIT));
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit));
         redis::Client::open(info)?
             .get_multiplexed_async_connection_with_config(&config)
             .await
@@ -111,12 +113,13 @@ impl Endpoint {
         &self,
         encryption: &Encryption,
         settings: &RedisConnectionInfo,
+        limit: Duration,
     ) -> Result<MultiplexedConnection, RedisError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         let stream = TlsConnector::from(encryption.config.clone())
             .connect(encryption.name.clone(), stream)
             .await?;
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(LIMIT));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(limit));
         let (connection, driver) =
             MultiplexedConnection::new_with_config(settings, stream, config).await?;
         tokio::spawn(driver);
@@ -125,7 +128,7 @@ impl Endpoint {
 
     /// One command on a connection of its own.
     pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> Result<T, RedisError> {
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect(PATIENT).await?;
         let (name, arguments) = words.split_first().expect("a command");
         let mut command = redis::cmd(name);
         command.arg(arguments);

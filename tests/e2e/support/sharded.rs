@@ -10,7 +10,7 @@ use redis::{FromRedisValue, RedisError};
 use tokio::task::JoinHandle;
 
 use super::database::Database;
-use super::server::{Endpoint, kind};
+use super::server::{Endpoint, HASTY, PATIENT, kind};
 use super::wait::{LONG, ensure, until};
 use super::writer::Report;
 
@@ -24,6 +24,7 @@ const REDIRECTIONS: usize = 5;
 /// A client that knows which node serves which slot as far as it was told.
 pub struct Sharded {
     service: Endpoint,
+    limit: Duration,
     connections: HashMap<String, MultiplexedConnection>,
     owners: HashMap<u16, String>,
 }
@@ -52,6 +53,7 @@ impl Sharded {
     pub fn at(service: Endpoint) -> Self {
         Self {
             service,
+            limit: PATIENT,
             connections: HashMap::new(),
             owners: HashMap::new(),
         }
@@ -67,7 +69,7 @@ impl Sharded {
             port: port.parse().expect("a port"),
             ..self.service.clone()
         };
-        let open = endpoint.connect().await?;
+        let open = endpoint.connect(self.limit).await?;
         self.connections.insert(address.to_owned(), open.clone());
         Ok(open)
     }
@@ -178,7 +180,10 @@ impl ShardedWriter {
         let log = Arc::new(Mutex::new(Log::default()));
         let tasks = vec![
             tokio::spawn(write(
-                Sharded::at(service.clone()),
+                Sharded {
+                    limit: HASTY,
+                    ..Sharded::at(service.clone())
+                },
                 prefix.to_owned(),
                 log.clone(),
             )),

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::database::Database;
+use super::server::PATIENT;
 use super::wait::{LONG, ensure, until};
 
 const PORT: u16 = 26379;
@@ -107,9 +108,12 @@ pub async fn commands(db: &Database, sentinel: &Pod) -> BTreeMap<String, u64> {
         .into_connection_info()
         .expect("an address")
         .set_redis_settings(settings);
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENT))
+        .set_response_timeout(Some(PATIENT));
     let mut connection = redis::Client::open(info)
         .expect("an address")
-        .get_multiplexed_async_connection_with_config(&AsyncConnectionConfig::new())
+        .get_multiplexed_async_connection_with_config(&config)
         .await
         .expect("a connection");
     let text: String = redis::cmd("INFO")

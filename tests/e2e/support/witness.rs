@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use super::database::Database;
-use super::server::Endpoint;
+use super::server::{Endpoint, HASTY};
 
 const PACE: Duration = Duration::from_millis(20);
 /// How often new pods are looked for.
@@ -99,7 +99,7 @@ async fn try_to_write(endpoint: Endpoint, server: String, log: Log) {
     let mut connection = None;
     loop {
         if connection.is_none() {
-            connection = endpoint.connect().await.ok();
+            connection = endpoint.connect(HASTY).await.ok();
         }
         if let Some(open) = connection.as_mut() {
             let sent = Instant::now();

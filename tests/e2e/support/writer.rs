@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use super::database::Database;
-use super::server::{Endpoint, kind};
+use super::server::{Endpoint, HASTY, kind};
 use super::wait::{SOON, ensure, until};
 
 /// Between two writes: it bounds the load, and is the resolution of the gap.
@@ -155,7 +155,7 @@ impl Writer {
 
     async fn read(&self, sequences: &[u64]) -> Result<Vec<Option<String>>, RedisError> {
         let endpoint = locked(&self.endpoint).clone();
-        let mut connection = endpoint.connect().await?;
+        let mut connection = endpoint.connect(HASTY).await?;
         let keys: Vec<String> = sequences.iter().map(|n| key(*n)).collect();
         redis::cmd("MGET")
             .arg(keys)
@@ -203,7 +203,7 @@ fn locked(endpoint: &Mutex<Endpoint>) -> MutexGuard<'_, Endpoint> {
 
 async fn connect(endpoint: &Mutex<Endpoint>) -> Result<MultiplexedConnection, RedisError> {
     let present = locked(endpoint).clone();
-    present.connect().await
+    present.connect(HASTY).await
 }
 
 async fn set(connection: &mut MultiplexedConnection, sequence: u64) -> Result<(), RedisError> {

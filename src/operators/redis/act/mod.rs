@@ -152,7 +152,7 @@ impl Pass<'_> {
             }
             Step::Promote(election) => self.promote(election).await,
             Step::Complete(election) => self.complete(election, outcome).await,
-            Step::HandOver { from, to } => self.hand_over(from, to).await,
+            Step::HandOver { from, to } => self.hand_over(from, to, outcome).await,
             Step::AbortHandOver { from } => Ok(self.client(from).await?.failover_abort().await?),
             Step::Follow { pods, primary } => self.follow(pods, primary, outcome).await,
             Step::Configure { pod, directives } => self.configure(pod, directives).await,

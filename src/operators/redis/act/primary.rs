@@ -133,8 +133,13 @@ impl Pass<'_> {
         Ok(())
     }
 
-    pub(super) async fn hand_over(&self, from: &str, to: &str) -> Result<(), Undone> {
-        if self.v.watched() && self.hand_over_by_sentinels(from, to).await? {
+    pub(super) async fn hand_over(
+        &self,
+        from: &str,
+        to: &str,
+        outcome: &mut Outcome,
+    ) -> Result<(), Undone> {
+        if self.v.watched() && self.hand_over_by_sentinels(from, to, outcome).await? {
             return Ok(());
         }
         self.confirm().await?;

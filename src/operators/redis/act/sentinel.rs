@@ -5,14 +5,14 @@ use secrecy::SecretString;
 
 use super::{Outcome, Pass, Undone, stale};
 use crate::engines::redis::{
-    Address, Client, SentinelFailoverKind, SentinelFailoverStart, SentinelHandOver, SentinelOption,
-    Target,
+    Client, SentinelFailoverKind, SentinelFailoverStart, SentinelHandOver, SentinelOption, Target,
 };
 use crate::k8s::delete::Options;
 use crate::k8s::owner::Proof;
+use crate::operators::redis::api::Election;
 use crate::operators::redis::build::{self, Published};
-use crate::operators::redis::model::{Sentinel, SentinelStep};
-use crate::operators::redis::plan::{chooser, usable_replicas};
+use crate::operators::redis::model::{Instance, Sentinel, SentinelStep};
+use crate::operators::redis::plan::{leader, usable_replicas};
 use crate::operators::redis::reasons;
 use crate::operators::redis::users::{self, SENTINEL_USER};
 
@@ -157,11 +157,12 @@ impl Pass<'_> {
         &self,
         from: &str,
         to: &str,
+        outcome: &mut Outcome,
     ) -> Result<bool, Undone> {
         let Some(replicas) = usable_replicas(self.v, self.o) else {
             return Ok(false);
         };
-        let Some(leader) = chooser(self.v, self.o, to) else {
+        let Some(leader) = leader(self.v, self.o, to) else {
             return stale(format!("no sentinel would choose {to}"));
         };
         self.confirm().await?;
@@ -187,22 +188,42 @@ impl Pass<'_> {
         };
         match hand_over.run().await {
             Ok(address) => {
-                self.publish_at(&address).await?;
+                let at = |i: &&Instance| i.ip.as_deref() == Some(address.host.as_str());
+                let primary = self.o.instances.iter().find(at);
+                if let Some(other) = primary.filter(|i| i.pod != to) {
+                    self.handed_to_another(other, to, outcome);
+                }
+                self.publish_at(primary).await?;
                 Ok(true)
             }
             Err(error) => stale(format!("the hand-over to {to}: {error}")),
         }
     }
 
+    /// The sentinel chose another replica than the one of the decision, and nothing is lost by that: it is the decision now.
+    fn handed_to_another(&self, other: &Instance, to: &str, outcome: &mut Outcome) {
+        let Some(open) = &self.o.status.election else {
+            return;
+        };
+        let words = format!("the sentinels chose {} in place of {to}", other.pod);
+        outcome.event(false, reasons::HandingOver, words);
+        outcome.election = Some(Election {
+            epoch: open.epoch + 1,
+            candidate: other.pod.clone(),
+            candidate_uid: other.uid.clone(),
+            run_id: other.info().map(|i| i.run_id.clone()).unwrap_or_default(),
+            ..open.clone()
+        });
+    }
+
     /// Leads clients to the new primary at once; the next pass looks at the rest.
-    async fn publish_at(&self, address: &Address) -> Result<(), Undone> {
-        let at = |ip: &Option<String>| ip.as_deref() == Some(address.host.as_str());
-        let primary = self.o.instances.iter().find(|i| at(&i.ip));
+    async fn publish_at(&self, primary: Option<&Instance>) -> Result<(), Undone> {
+        let is_primary = |i: &Instance| primary.is_some_and(|p| p.uid == i.uid) || i.is_primary();
         let others = self
             .o
             .instances
             .iter()
-            .filter(|i| !at(&i.ip) && !i.leaving() && i.info().is_some() && !i.is_primary());
+            .filter(|i| !is_primary(i) && !i.leaving() && i.info().is_some());
         let readers = others.collect();
         if let Some(i) = primary {
             self.op.instances.poll_now(&self.o.key, &i.uid);

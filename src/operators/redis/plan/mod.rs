@@ -27,7 +27,7 @@ use super::model::{Observed, Plan, Step, Validated};
 
 pub use bootstrap::unusable;
 pub use election::HAND_OVER_TIMEOUT;
-pub use sentinel::{chooser, usable_replicas};
+pub use sentinel::{leader, usable_replicas};
 
 /// Decides. At most one step changes the topology; chores do not, and may be done in the same pass.
 pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {

@@ -161,6 +161,8 @@ fn grow(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
             format!("PersistentVolumeClaim/{}", claim.name),
             format!("{} grows to {}{how}", claim.name, storage.size.0),
         ));
+    }
+    if plan.findings.storage.is_some() {
         plan.again(Duration::from_secs(30));
     }
 }

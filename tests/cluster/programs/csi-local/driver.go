@@ -111,7 +111,7 @@ func (d *driver) stage(r *volume, path string) error {
 	if err := run("mount", "-o", "loop", "-t", "xfs", d.data(r), path); err != nil {
 		return err
 	}
-	r.Mounted = path
+	r.Mounted, r.Staged = path, r.Size
 	if err := d.save(r); err != nil {
 		return err
 	}
@@ -147,17 +147,7 @@ func (d *driver) NodePublishVolume(_ context.Context, q *csi.NodePublishVolumeRe
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "bind %s to %s: %v", q.StagingTargetPath, q.TargetPath, err)
 	}
-	return &csi.NodePublishVolumeResponse{}, d.use(q.VolumeId, q.TargetPath)
-}
-
-// use records where a pod uses an offline volume, and an empty path that none does.
-func (d *driver) use(id, path string) error {
-	r, err := d.load(id)
-	if err != nil || !r.Offline {
-		return err
-	}
-	r.Used = path
-	return d.save(r)
+	return &csi.NodePublishVolumeResponse{}, nil
 }
 
 func (d *driver) NodeUnpublishVolume(_ context.Context, q *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
@@ -166,15 +156,16 @@ func (d *driver) NodeUnpublishVolume(_ context.Context, q *csi.NodeUnpublishVolu
 	if err := unmount(q.TargetPath); err != nil {
 		return nil, err
 	}
-	return &csi.NodeUnpublishVolumeResponse{}, d.use(q.VolumeId, "")
+	return &csi.NodeUnpublishVolumeResponse{}, nil
 }
 
 func (d *driver) NodeExpandVolume(_ context.Context, q *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
 	d.Lock()
 	defer d.Unlock()
 	r, err := d.load(q.VolumeId)
-	if err == nil && r.Used != "" {
-		err = status.Errorf(codes.FailedPrecondition, "%s is used at %s and grows only while no pod uses it", r.ID, r.Used)
+	// The kubelet calls this after it mounted the volume for a pod as well as while a pod uses it.
+	if err == nil && r.Offline && r.Mounted != "" && r.Staged < r.Size {
+		err = status.Errorf(codes.FailedPrecondition, "%s is mounted at %s and grows only when it is mounted anew", r.ID, r.Mounted)
 	}
 	if err == nil && r.Mounted != "" {
 		err = resize(r.Mounted)

@@ -25,8 +25,8 @@ type volume struct {
 	Size    int64  `json:"size"`              // bytes
 	MaxSize int64  `json:"maxSize,omitempty"` // bytes, 0 for any
 	Mounted string `json:"mounted,omitempty"` // of an image: where it is staged
-	Offline bool   `json:"offline,omitempty"` // of an image: its file system grows only while no pod uses it
-	Used    string `json:"used,omitempty"`    // of an offline image: where a pod uses it
+	Staged  int64  `json:"staged,omitempty"`  // of an image: its size when it was staged
+	Offline bool   `json:"offline,omitempty"` // of an image: its file system grows only when it is staged
 }
 
 // volumes is the folder that holds every volume in a folder of its own. Its lock is held through every operation.

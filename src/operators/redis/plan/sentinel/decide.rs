@@ -50,6 +50,11 @@ impl<'a> Court<'a> {
             .filter(|e| !e.completed && e.kind == ElectionKind::HandOver)
     }
 
+    fn recent_hand_over(&self) -> Option<&'a Election> {
+        self.open_hand_over()
+            .filter(|e| self.electorate.since_decision(e) < HAND_OVER_PATIENCE)
+    }
+
     /// Nobody watches: Hera decides, unless sentinels that do not answer may.
     fn without_sentinels(&self) -> Verdict<'a> {
         let mut verdict =
@@ -189,6 +194,12 @@ impl<'a> Court<'a> {
     /// What the sentinels name is no primary: they are failing over, cannot, or are wrong.
     fn told_wrong(&self) -> Verdict<'a> {
         let patient = self.without_primary() < FAILOVER_PATIENCE;
+        if let Some(open) = self
+            .recent_hand_over()
+            .filter(|_| self.truth.is_failing_over())
+        {
+            return Self::handing(open, None);
+        }
         if self.truth.is_failing_over() && patient {
             return self.failing_over();
         }

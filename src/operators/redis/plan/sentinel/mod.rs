@@ -92,9 +92,19 @@ pub fn would_choose(v: &Validated, o: &Observed, pod: &str) -> bool {
     truth.watching().next().is_none() || truth.chooser(|i| i.pod == pod).is_some()
 }
 
-/// A sentinel that would choose this pod.
-pub fn chooser<'a>(v: &Validated, o: &'a Observed, pod: &str) -> Option<&'a Sentinel> {
-    Truth::of(v, o).chooser(|i| i.pod == pod).map(|(s, _)| s)
+/// The sentinel that leads a hand-over to this pod: one that would choose it. What a sentinel knows of offsets changes by the second, so
+/// when nobody asked for this very pod, any leads: all that it can choose have everything.
+pub fn leader<'a>(v: &Validated, o: &'a Observed, pod: &str) -> Option<&'a Sentinel> {
+    let truth = Truth::of(v, o);
+    let choosing = truth.chooser(|i| i.pod == pod).map(|(s, _)| s);
+    let asked_for = v.switchover.as_deref() == Some(pod);
+    choosing.or_else(|| {
+        truth
+            .watching()
+            .next()
+            .map(|(s, ..)| s)
+            .filter(|_| !asked_for)
+    })
 }
 
 /// Whether a sentinel watches, and the pods that any of them could choose.
