@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::database::Database;
 use super::hera::is_ready;
 
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Default)]
 struct Seen {

@@ -15,9 +15,9 @@ use super::wait::{LONG, ensure, until};
 use super::writer::Report;
 
 /// Between two writes.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(10);
 /// Between two counts of the slots.
-const SAMPLE: Duration = Duration::from_millis(100);
+const SAMPLE: Duration = Duration::from_millis(200);
 /// A slot moves once at a time; more redirections are a circle.
 const REDIRECTIONS: usize = 5;
 

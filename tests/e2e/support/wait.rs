@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How often a condition is looked at.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
 /// For what takes seconds: a pod that starts, a failover.
 pub const SOON: Duration = Duration::from_secs(90);
 /// For what takes many pods one after the other.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::database::Database;
 use super::server::{Endpoint, HASTY};
 
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(40);
 /// How often new pods are looked for.
 const LOOK: Duration = Duration::from_millis(300);
 

@@ -50,11 +50,6 @@ impl<'a> Court<'a> {
             .filter(|e| !e.completed && e.kind == ElectionKind::HandOver)
     }
 
-    fn recent_hand_over(&self) -> Option<&'a Election> {
-        self.open_hand_over()
-            .filter(|e| self.electorate.since_decision(e) < HAND_OVER_PATIENCE)
-    }
-
     /// Nobody watches: Hera decides, unless sentinels that do not answer may.
     fn without_sentinels(&self) -> Verdict<'a> {
         let mut verdict =
@@ -194,14 +189,11 @@ impl<'a> Court<'a> {
     /// What the sentinels name is no primary: they are failing over, cannot, or are wrong.
     fn told_wrong(&self) -> Verdict<'a> {
         let patient = self.without_primary() < FAILOVER_PATIENCE;
-        if let Some(open) = self
-            .recent_hand_over()
-            .filter(|_| self.truth.is_failing_over())
-        {
-            return Self::handing(open, None);
-        }
         if self.truth.is_failing_over() && patient {
-            return self.failing_over();
+            let handing = |open| Self::handing(open, None);
+            return self
+                .open_hand_over()
+                .map_or_else(|| self.failing_over(), handing);
         }
         let live = self.electorate.o.instances.iter().find(|i| i.is_primary());
         let recorded = self
