@@ -69,6 +69,11 @@ impl ClusterNode {
         self.flags.contains("fail?")
     }
 
+    /// `nofailover`: a replica that does not take over by itself.
+    pub fn is_held_back(&self) -> bool {
+        self.flags.contains("nofailover")
+    }
+
     /// `handshake`: it was met and has not answered yet. Its id is a random one that will change.
     pub fn is_in_handshake(&self) -> bool {
         self.flags.contains("handshake")

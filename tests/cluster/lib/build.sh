@@ -42,8 +42,8 @@ go_build() {
   cd "$here/programs" || return
   kubernetes=$(go list -m -f '{{.Version}}' k8s.io/kubernetes) || return
   echo "steps $(CGO_ENABLED=0 go list -deps "${programs[@]}" | wc -l)"
-  # Without the version it calls itself v0.0.0.
-  CGO_ENABLED=0 go build -v -trimpath -o "$1/" -ldflags="-s -w -X $version.gitVersion=$kubernetes \
+  # Without the version it calls itself v0.0.0. The compiler collects its garbage less often, and is done sooner.
+  GOGC=400 CGO_ENABLED=0 go build -v -trimpath -o "$1/" -ldflags="-s -w -X $version.gitVersion=$kubernetes \
     -X $version.gitMajor=1 -X $version.gitMinor=$(cut -d. -f2 <<<"$kubernetes")" "${programs[@]}"
 }
 

@@ -2,6 +2,8 @@
 
 init() {
   trap '' HUP INT TERM
+  # Memory for time: the programs of Kubernetes otherwise spend a good part of it on the collection of garbage.
+  export GOGC=400
   cd "$data"
   init_mounts
   init_network

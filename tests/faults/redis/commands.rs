@@ -216,6 +216,13 @@ fn config_set(server: &mut Server, pairs: &[String]) -> Reply {
     for pair in pairs.chunks(2) {
         let name = pair[0].to_ascii_lowercase();
         let value = normal(&name, &pair[1]);
+        if let Some(node) = server
+            .node
+            .as_mut()
+            .filter(|_| name == "cluster-replica-no-failover")
+        {
+            node.held_back = value == "yes";
+        }
         server.config.insert(name, value);
     }
     Reply::ok()

@@ -223,7 +223,7 @@ fn elect(servers: &mut BTreeMap<String, Server>, ip: &str, now: Duration) {
         .primary
         .as_ref()
         .and_then(|id| node.known.get(id).map(|p| (id, p)))
-        .filter(|(_, p)| p.failed && !p.slots.is_empty());
+        .filter(|(_, p)| p.failed && !p.slots.is_empty() && !node.held_back);
     let Some((primary, _)) = failed else {
         if let Some(node) = node_mut(servers, ip) {
             node.candidate = None;
@@ -237,7 +237,7 @@ fn elect(servers: &mut BTreeMap<String, Server>, ip: &str, now: Duration) {
             let same = s
                 .node
                 .as_ref()
-                .is_some_and(|n| n.primary.as_ref() == Some(primary));
+                .is_some_and(|n| n.primary.as_ref() == Some(primary) && !n.held_back);
             same && (s.offset, &s.ip) > (offset, &ip.to_owned())
         })
         .count();

@@ -52,6 +52,8 @@ pub struct Node {
     pub forgotten: BTreeMap<String, Duration>,
     /// When it asks for votes in place of its failed primary.
     pub candidate: Option<Duration>,
+    /// It asks for no votes (`cluster-replica-no-failover`).
+    pub held_back: bool,
     /// From when on it takes writes as a primary.
     pub writable: Duration,
     /// Atomic migrations that it was told to do: id of the target, slots, until when; and how they ended.
@@ -133,6 +135,7 @@ impl Node {
             None => ("master", "-".to_owned()),
         };
         let (word, primary) = role(&self.primary);
+        let held_back = if self.held_back { ",nofailover" } else { "" };
         let mut open = String::new();
         for (slot, id) in &self.migrating {
             let _ = write!(open, " [{slot}->-{id}]");
@@ -144,7 +147,7 @@ impl Node {
         let (id, epoch) = (&self.id, self.epoch);
         let _ = writeln!(
             text,
-            "{id} {ip}:6379@16379 myself,{word} {primary} 0 0 {epoch} connected{slots}{open}"
+            "{id} {ip}:6379@16379 myself,{word}{held_back} {primary} 0 0 {epoch} connected{slots}{open}"
         );
         for (id, peer) in &self.known {
             let (word, primary) = role(&peer.primary);

@@ -133,6 +133,7 @@ impl Server {
         let clustered = config.get("cluster-enabled").is_some_and(|v| v == "yes");
         let node = clustered.then(|| Node {
             writable: now + WRITABLE_DELAY,
+            held_back: config.get("cluster-replica-no-failover") == Some(&"yes".to_owned()),
             ..disk.node.unwrap_or_else(Node::new)
         });
         Self {

@@ -24,9 +24,9 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(6);
 /// Between two looks at the role.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long the moving of keys goes on in one pass.
-const MOVE_LIMIT: Duration = Duration::from_secs(2);
+const MOVE_LIMIT: Duration = Duration::from_secs(4);
 /// Slots that are moved side by side: most of the time goes into waiting for answers.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 64;
 /// Keys of one `MIGRATE`: both servers stand still meanwhile.
 const KEYS: u32 = 50;
 /// How long the two nodes of a `MIGRATE` may stay silent towards each other.

@@ -62,10 +62,12 @@ fn redis_conf(v: &Validated) -> String {
     }
     if v.clustered() {
         // The plan decides who is whose replica, and which replica takes over is for the servers to vote, however long its link was
-        // down: a shard without a primary is worse than lost writes.
+        // down: a shard without a primary is worse than lost writes. But one that has just started may lack what its primary, which
+        // starts as well, has on its volume: it takes no part before Hera has seen it in sync.
         text.push_str(
             "cluster-enabled yes\ncluster-config-file nodes.conf\ncluster-node-timeout 5000\n\
-             cluster-allow-replica-migration no\ncluster-replica-validity-factor 0\n",
+             cluster-allow-replica-migration no\ncluster-replica-validity-factor 0\n\
+             cluster-replica-no-failover yes\n",
         );
     }
     // Without a volume a file would only survive a restart of the container, and would then be older than the replicas.

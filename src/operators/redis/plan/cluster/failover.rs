@@ -21,25 +21,15 @@ pub fn plan(v: &Validated, o: &Observed, t: &Topology<'_>, plan: &mut Plan) {
 /// The servers vote by themselves after `cluster-node-timeout`. Where it is certain that the primary will not come back there is
 /// nothing to wait for; and where no majority is left, nobody else can do it.
 fn lost(v: &Validated, o: &Observed, t: &Topology<'_>, plan: &mut Plan) {
-    let majority = t.has_majority();
-    for (id, primary) in t
+    let lost = t
         .absent
         .iter()
-        .filter(|(_, a)| !a.alive && !a.slots.is_empty())
-    {
+        .filter(|(_, a)| !a.alive && !a.slots.is_empty());
+    for (id, primary) in lost {
         let was = o.status.nodes.iter().find(|n| n.id == *id);
         let name = was.map_or(*id, |n| n.pod.as_str());
         plan.again(SOON);
-        let heir = t
-            .members
-            .iter()
-            .filter(|m| m.follows(id) && !m.instance.terminating)
-            .max_by_key(|m| {
-                let offset = m.instance.info().map_or(0, |i| i.offset);
-                (offset, std::cmp::Reverse(m.instance.ordinal))
-            });
-        let gone = t.is_gone(v, o, id);
-        let Some(heir) = heir else {
+        let Some(heir) = heir(t, id) else {
             let message = format!(
                 "the primary of the slots {} was {name}; no copy of them answers",
                 primary.slots
@@ -47,28 +37,54 @@ fn lost(v: &Validated, o: &Observed, t: &Topology<'_>, plan: &mut Plan) {
             plan.findings.primary = Some(about(v, reasons::SlotsUncovered, message));
             continue;
         };
-        let message = format!("{name} was lost; {} takes over", heir.pod());
-        plan.findings.primary = Some(about(v, reasons::FailingOver, &message));
-        if gone {
-            propose(
-                plan,
-                ClusterStep::FailOver {
-                    pod: heir.pod().to_owned(),
-                    how: if majority {
-                        Takeover::Forced
-                    } else {
-                        Takeover::Alone
-                    },
-                    why: format!("{name} will not come back with its data"),
-                },
+        let pod = heir.pod();
+        let message = format!("{name} was lost; {pod} takes over");
+        plan.findings.primary = Some(about(v, reasons::FailingOver, message));
+        if t.is_gone(v, o, id) {
+            let why = format!("{name} will not come back with its data");
+            take_over(t, heir, why, plan);
+        } else if heir.me.is_held_back() {
+            if v.approved_primary.as_deref() == Some(pod) {
+                let why = format!("{pod} is approved by annotation in place of {name}");
+                take_over(t, heir, why, plan);
+                continue;
+            }
+            let message = format!(
+                "{name} was lost and is waited for, since {pod} was started anew and may lack writes"
             );
-        } else if !majority {
+            plan.findings.primary = Some(about(v, reasons::NoLineageProof, message));
+        } else if !t.has_majority() {
             let message = format!(
                 "a majority of the primaries does not answer, {name} among them; it is waited for"
             );
             plan.findings.primary = Some(about(v, reasons::QuorumLost, message));
         }
     }
+}
+
+/// The replica of a lost primary that takes its place: one that was in sync before one that was started anew, and the one that has most.
+fn heir<'a, 'b>(t: &'b Topology<'a>, primary: &str) -> Option<&'b Member<'a>> {
+    t.members
+        .iter()
+        .filter(|m| m.follows(primary) && !m.instance.terminating)
+        .max_by_key(|m| {
+            let offset = m.instance.info().map_or(0, |i| i.offset);
+            (
+                !m.me.is_held_back(),
+                offset,
+                std::cmp::Reverse(m.instance.ordinal),
+            )
+        })
+}
+
+fn take_over(t: &Topology<'_>, heir: &Member<'_>, why: String, plan: &mut Plan) {
+    let pod = heir.pod().to_owned();
+    let how = if t.has_majority() {
+        Takeover::Forced
+    } else {
+        Takeover::Alone
+    };
+    propose(plan, ClusterStep::FailOver { pod, how, why });
 }
 
 /// A primary that is about to be stopped hands over before.

@@ -10,6 +10,8 @@ use super::{GOSSIP, propose};
 
 /// After this many seconds a replica that was told its primary again, and still does not find it, is restarted.
 const GIVE_UP: u64 = 30;
+/// Keeps a replica from taking over by itself.
+const HOLD_BACK: &str = "cluster-replica-no-failover";
 
 /// The instance does what it is for: it is the primary of its shard, or in sync with it.
 pub fn is_in_place(t: &Topology<'_>, i: &Instance) -> bool {
@@ -132,9 +134,22 @@ fn open(t: &Topology<'_>, plan: &mut Plan) {
     }
 }
 
+/// Replicas in sync take part in a vote from now on, until they are started anew.
+fn let_take_over(t: &Topology<'_>, plan: &mut Plan) {
+    for m in t.members.iter().filter(|m| m.me.is_held_back()) {
+        if t.owners().any(|primary| m.in_sync_with(primary)) {
+            plan.chores.push(Step::Configure {
+                pod: m.pod().to_owned(),
+                directives: BTreeMap::from([(HOLD_BACK.to_owned(), "no".to_owned())]),
+            });
+        }
+    }
+}
+
 /// The readiness gates: a pod is ready for clients, and counts for the disruption budget of its shard, when it is in place.
 pub fn gates(v: &Validated, o: &Observed, t: &Topology<'_>, plan: &mut Plan) {
     open(t, plan);
+    let_take_over(t, plan);
     let formed = o.status.cluster_formed == Some(true);
     for m in t.members.iter().filter(|m| !m.instance.terminating) {
         let i = m.instance;

@@ -98,6 +98,48 @@ fn a_majority_with_volumes_is_waited_for() {
     s.whole();
 }
 
+/// Both are restarted, the replica is back first, and its volume lacks what the primary took after it was gone.
+#[test]
+fn a_replica_that_was_started_anew_waits_for_the_primary() {
+    let mut s = formed(3, 2, true);
+    assert!(s.nodes.iter().all(|n| n.held_back == n.primary.is_none()));
+    s.inflict(Fault::Restart(1));
+    s.nodes[0].up = false;
+    s.inflict(Fault::Vote);
+    let plan = s.plan();
+    assert!(plan.step.is_none(), "{:?}", plan.step);
+    assert_eq!(
+        plan.findings.primary.unwrap().reason,
+        reasons::NoLineageProof
+    );
+
+    let waiting = s.clone();
+    s.nodes[0].up = true;
+    s.settle();
+    s.whole();
+    assert_eq!(s.nodes[0].primary, None);
+
+    let mut s = waiting;
+    s.v.approved_primary = Some("db-s0-1".into());
+    let step = s.plan().step;
+    assert!(
+        matches!(&step, Some(Step::Cluster(ClusterStep::FailOver { pod, how: Takeover::Forced, .. })) if pod == "db-s0-1"),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn a_replica_in_sync_takes_over_rather_than_one_that_was_started_anew() {
+    let mut s = formed(3, 3, false);
+    s.inflict(Fault::Restart(0));
+    s.nodes[1].held_back = true;
+    let step = s.plan().step;
+    assert!(
+        matches!(&step, Some(Step::Cluster(ClusterStep::FailOver { pod, .. })) if pod == "db-s0-2"),
+        "{step:?}"
+    );
+}
+
 #[test]
 fn all_pods_restart_with_other_addresses() {
     let mut s = formed(3, 2, true);

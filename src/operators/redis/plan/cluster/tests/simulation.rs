@@ -32,6 +32,8 @@ pub struct Node {
     pub disrupted: bool,
     /// It looks for its primary at a former address.
     pub astray: bool,
+    /// It takes part in no vote.
+    pub held_back: bool,
     pub epoch: u64,
     pub primary: Option<String>,
     pub slots: SlotSet,
@@ -60,6 +62,7 @@ pub enum Fault {
 }
 
 /// A cluster, and Hera.
+#[derive(Clone)]
 pub struct Simulation {
     pub v: Validated,
     pub o: Observed,
@@ -112,7 +115,7 @@ impl Simulation {
     /// A new pod, a new node, or both.
     fn renew(&mut self, node: &mut Node, pod: bool, identity: bool) {
         self.count += 1;
-        node.up = true;
+        (node.up, node.held_back) = (true, true);
         if pod {
             node.uid = format!("uid-{}", self.count);
             node.ip = format!("10.0.{}.{}", self.count / 250, self.count % 250 + 1);
@@ -188,7 +191,7 @@ impl Simulation {
             let heir = self
                 .nodes
                 .iter()
-                .position(|n| n.up && n.primary.as_ref() == Some(&id));
+                .position(|n| n.up && !n.held_back && n.primary.as_ref() == Some(&id));
             if let Some(heir) = heir {
                 self.promote(heir);
             }
@@ -236,6 +239,9 @@ impl Simulation {
         let mut flags: BTreeSet<String> = [role.to_owned()].into();
         if !n.up {
             flags.insert("fail".into());
+        }
+        if n.held_back {
+            flags.insert("nofailover".into());
         }
         let me = of.id == id;
         if me {
@@ -365,11 +371,16 @@ impl Simulation {
     pub fn pass(&mut self) -> Option<Step> {
         let plan = self.plan();
         for chore in &plan.chores {
-            if let Step::Gate { pod, ready } = chore {
-                self.node(pod).gate = Some(*ready);
+            match chore {
+                Step::Gate { pod, ready } => self.node(pod).gate = Some(*ready),
+                Step::Configure { pod, .. } => self.node(pod).held_back = false,
+                _ => {}
             }
         }
-        let gated = plan.chores.iter().any(|c| matches!(c, Step::Gate { .. }));
+        let gated = plan
+            .chores
+            .iter()
+            .any(|c| matches!(c, Step::Gate { .. } | Step::Configure { .. }));
         let step = plan.step;
         if let Some(step) = &step {
             self.carry_out(step);
