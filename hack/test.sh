@@ -27,7 +27,7 @@ if [[ ${HERA_TEST_LONG:-} == 1 ]]; then
 fi
 # Compiling all libraries once more, optimized, takes longer than the tests gain by it. `make test-long` runs the program of a release.
 [[ ${HERA_TEST_LONG:-} == 1 ]] || export HERA_IMAGE_PROFILE=${HERA_IMAGE_PROFILE:-dev}
-passed=0 failed=0 ours='' selftest='' finished=''
+passed=0 failed=0 left=0 ours='' selftest='' finished=''
 
 say() { printf '\n=== [%4ds] %s\n' "$SECONDS" "$*"; }
 
@@ -67,14 +67,14 @@ run_e2e() { cargo test --locked --no-fail-fast --test e2e -- --test-threads=4 "$
 
 # Adds up what a layer's log says. A layer that ran no test, or ended badly without a failed test, has failed.
 count() { # LAYER STATUS
-  local p f
-  read -r p f < <(awk '
-    /^test result: / {p += $4; f += $6}
+  local p f i
+  read -r p f i < <(awk '
+    /^test result: / {p += $4; f += $6; i += $8}
     /^[0-9]+ passed, [0-9]+ failed$/ {p += $1; f += $3}
-    END {print p + 0, f + 0}' "$logs/$1.log")
+    END {print p + 0, f + 0, i + 0}' "$logs/$1.log")
   if ((f == 0 && ($2 != 0 || p == 0))); then f=1; fi
-  passed=$((passed + p)) failed=$((failed + f))
-  say "$1: $p passed, $f failed"
+  passed=$((passed + p)) failed=$((failed + f)) left=$((left + i))
+  say "$1: $p passed, $f failed, $i not run"
 }
 
 layer() { # LAYER: here, with its output shown
@@ -118,6 +118,7 @@ finish() {
   [[ ! $ours ]] || tests/cluster/cluster down
   echo
   grep -h '^test .* FAILED$' "$logs"/*.log || true
+  ((left == 0)) || echo "$left are for make test-long"
   echo "$passed passed, $failed failed"
   exit $((status ? status : failed > 0))
 }

@@ -56,31 +56,44 @@ async fn main() {
 
     starts(&scenario, options, &mut results).await;
 
-    let database = scenario.ready("gaps", with(three(), killable())).await;
-    let mut gaps = Gaps::new(database).await;
-    for run in 0..options.pick(30, 3) {
-        gaps.kill(run).await;
-    }
-    results.add_runs(
-        "Write gap, `kill -9` of the primary's server process",
-        "1500 ms median, 3000 ms p99",
-        &gaps.runs,
-    );
-    results.add("Acknowledged writes lost with that", "", &gaps.lost());
-
-    gaps.clear();
-    for run in 0..options.pick(30, 3) {
-        gaps.hand_over(run).await;
-    }
-    results.add_runs(
-        "Write gap, hand-over by `redis.hera.dev/switchover`",
-        "500 ms",
-        &gaps.runs,
-    );
-    results.add("Acknowledged writes lost with that", "0", &gaps.lost());
+    gaps(&scenario, "Replication", options, &mut results).await;
+    gaps(&scenario, "Sentinel", options, &mut results).await;
     shards::measure(&scenario, options, &mut results).await;
     results.finish();
     remove(&scenario).await;
+}
+
+/// Lost and replaced primaries of this mode.
+async fn gaps(scenario: &Scenario, mode: &str, options: Options, results: &mut Results) {
+    let spec = with(with(three(), killable()), json!({"mode": mode}));
+    let database = scenario.ready(&mode.to_lowercase(), spec).await;
+    let mut gaps = Gaps::new(database.clone()).await;
+    let runs = options.pick(30, 3);
+    for run in 0..runs {
+        gaps.kill(run).await;
+    }
+    results.add_runs(
+        &format!("{mode}: write gap, `kill -9` of the primary's server process"),
+        if mode == "Sentinel" {
+            ""
+        } else {
+            "1500 ms median, 3000 ms p99"
+        },
+        &gaps.runs,
+    );
+    results.add("Acknowledged writes lost with that", "", &gaps.lost());
+    gaps.clear();
+    for run in 0..runs {
+        gaps.hand_over(run).await;
+    }
+    results.add_runs(
+        &format!("{mode}: write gap, hand-over by `redis.hera.dev/switchover`"),
+        if mode == "Sentinel" { "" } else { "500 ms" },
+        &gaps.runs,
+    );
+    results.add("Acknowledged writes lost with that", "0", &gaps.lost());
+    database.delete().await;
+    gone(&database).await;
 }
 
 /// Databases that are made one after the other.

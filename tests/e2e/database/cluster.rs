@@ -113,6 +113,7 @@ async fn the_process_of_a_primary_without_a_volume_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn a_majority_of_the_primaries_is_killed() {
     let s = Scenario::shared("cluster-quorum").await;
     let db = s.ready("db", with(cluster(), killable())).await;
@@ -185,6 +186,7 @@ async fn all_pods_with_volumes_are_deleted() {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn all_pods_without_volumes_are_deleted() {
     let s = Scenario::shared("cluster-anew").await;
     let db = s.ready("db", cluster()).await;
@@ -221,6 +223,7 @@ async fn shards_are_added_and_removed_under_load() {
 
 /// The servers of this version move slots by themselves.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn shards_are_added_and_removed_with_atomic_migration() {
     let valkey = json!({"engine": "Valkey", "image": "localhost/valkey:9"});
     scaled("cluster-atomic", with(cluster(), valkey)).await;

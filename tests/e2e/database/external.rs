@@ -131,6 +131,7 @@ async fn all_tell(db: &Database, wanted: &BTreeSet<String>) {
 
 /// Added to a running cluster and taken away again, without a restart; replication stays inside.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn nodes_tell_the_addresses_of_load_balancers() {
     let s = Scenario::shared("external").await;
     let db = s.ready("db", cluster(1)).await;

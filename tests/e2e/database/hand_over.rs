@@ -95,6 +95,7 @@ async fn the_annotation_names_a_replica() {
 
 /// As `kubectl drain` does it on a cluster with one node: every pod is evicted, one after the other, as the budget allows.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn every_pod_is_drained() {
     let act = Act::begin("drain").await;
     let (db, uids) = (act.db.clone(), act.uids.clone());

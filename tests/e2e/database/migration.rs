@@ -95,6 +95,7 @@ async fn from_a_redis_failover() {
 
 /// The same, but nobody stops the sentinels after the cut-over. They ask each server anew every ten seconds.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn sentinels_of_the_old_server_leave_the_copy_alone() {
     let s = Scenario::shared("from-sentinels").await;
     foreign::apply(&s, include_str!("../objects/redisfailover.yaml")).await;
@@ -127,6 +128,7 @@ async fn sentinels_of_the_old_server_leave_the_copy_alone() {
 
 /// The clients stand still while the keys are copied.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn from_a_cluster() {
     let s = Scenario::shared("from-cluster").await;
     foreign::apply(&s, include_str!("../objects/opstree-cluster.yaml")).await;
@@ -194,6 +196,7 @@ async fn replicas(s: &Scenario) -> Result<u32, String> {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn from_the_opstree_kinds() {
     let s = Scenario::shared("from-opstree").await;
     foreign::apply(&s, include_str!("../objects/opstree.yaml")).await;

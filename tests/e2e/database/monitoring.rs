@@ -108,6 +108,7 @@ async fn an_exporter_is_rolled_out_and_taken_away_without_losing_a_write() {
 
 /// The first replica waits, the primary is not touched, and a corrected spec heals it.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn an_exporter_that_does_not_start_stops_at_the_first_replica() {
     let s = Scenario::shared("no-exporter").await;
     let db = s.ready("db", replication(2)).await;
@@ -125,6 +126,7 @@ async fn an_exporter_that_does_not_start_stops_at_the_first_replica() {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn an_exporter_speaks_tls_and_shows_the_certificate() {
     let s = Scenario::shared("tls-exporter").await;
     let authority = tls::Authority::new();

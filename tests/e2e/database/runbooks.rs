@@ -33,6 +33,7 @@ fn with_volumes(class: &str, replicas: i32) -> Value {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn failover() {
     let s = Scenario::shared("runbook-failover").await;
     let db = s.ready("example", with_volumes("local", 3)).await;

@@ -85,6 +85,7 @@ async fn a_watched_primary_is_deleted_and_evicted() {
 
 /// Its sentinels let the servers hand over by themselves.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn a_watched_primary_of_valkey_is_deleted_and_evicted() {
     let valkey = json!({"engine": "Valkey", "image": "localhost/valkey:9"});
     handed_over("sentinel-valkey", with(sentinel(), valkey)).await;
@@ -193,6 +194,7 @@ async fn from_replication_to_sentinel_and_back() {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn from_one_server_to_sentinel_and_back() {
     let s = Scenario::shared("sentinel-one").await;
     let storage = json!({"storage": {"size": "1Gi", "whenDeleted": "Delete"}});
@@ -229,6 +231,7 @@ async fn from_one_server_to_sentinel_and_back() {
 
 /// Addresses are given anew; sentinels of one database never take those of the other for their own.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn two_databases_are_restarted_whole() {
     let s = Scenario::shared("sentinel-two").await;
     let storage = json!({"storage": {"size": "1Gi", "whenDeleted": "Delete"}});

@@ -61,6 +61,7 @@ async fn grows(name: &'static str, class: &str) {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn directories_grow() {
     grows("grow", "local").await;
 }
@@ -72,6 +73,7 @@ async fn file_systems_grow() {
 
 /// A file system that grows only when a pod mounts it anew: the pods are restarted, replicas first, and no write is lost.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn file_systems_that_cannot_grow_in_use_grow_by_a_roll() {
     let s = Scenario::shared("grow-offline").await;
     if !has_class(&s, "local-offline").await {

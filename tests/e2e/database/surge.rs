@@ -63,6 +63,7 @@ async fn a_primary_without_replicas_is_carried_over() {
 
 /// The temporary replica never starts: the server goes on, and a spec that is set back leaves nothing behind.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn a_temporary_replica_that_does_not_start_harms_nothing() {
     let s = Scenario::shared("surge-bad").await;
     let db = s

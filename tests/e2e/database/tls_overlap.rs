@@ -151,6 +151,7 @@ async fn without_certificates(db: &Database) {
 
 /// The user changes their mind faster than servers restart.
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn a_single_server_with_a_volume_follows_quick_changes() {
     let s = Scenario::shared("tls-single").await;
     let authority = Authority::new();
@@ -179,6 +180,7 @@ async fn a_cluster_is_encrypted_under_load_and_back() {
 }
 
 #[tokio::test]
+#[ignore = "one more of its kind: make test-long"]
 async fn a_cluster_of_valkey_is_encrypted_under_load_and_back() {
     let valkey = json!({"engine": "Valkey", "image": "localhost/valkey:9"});
     clustered("tls-valkey", valkey).await;

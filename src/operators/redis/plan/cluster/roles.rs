@@ -134,10 +134,11 @@ fn open(t: &Topology<'_>, plan: &mut Plan) {
     }
 }
 
-/// Replicas in sync take part in a vote from now on, until they are started anew.
+/// Primaries, and replicas in sync, may be voted for from now on, until they are started anew.
 fn let_take_over(t: &Topology<'_>, plan: &mut Plan) {
     for m in t.members.iter().filter(|m| m.me.is_held_back()) {
-        if t.owners().any(|primary| m.in_sync_with(primary)) {
+        let has_all = |primary: &Member<'_>| m.id() == primary.id() || m.in_sync_with(primary);
+        if t.owners().any(has_all) {
             plan.chores.push(Step::Configure {
                 pod: m.pod().to_owned(),
                 directives: BTreeMap::from([(HOLD_BACK.to_owned(), "no".to_owned())]),

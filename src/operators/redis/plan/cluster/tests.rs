@@ -102,7 +102,7 @@ fn a_majority_with_volumes_is_waited_for() {
 #[test]
 fn a_replica_that_was_started_anew_waits_for_the_primary() {
     let mut s = formed(3, 2, true);
-    assert!(s.nodes.iter().all(|n| n.held_back == n.primary.is_none()));
+    assert!(s.nodes.iter().all(|n| !n.held_back));
     s.inflict(Fault::Restart(1));
     s.nodes[0].up = false;
     s.inflict(Fault::Vote);
