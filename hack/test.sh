@@ -20,9 +20,11 @@ cd "$(dirname "$0")/.."
 layers=("$@")
 logs=${CARGO_TARGET_DIR:-target}/test-logs
 rm -rf "$logs" && mkdir -p "$logs"
-ignored=()
+ignored=() release_tests=()
 if [[ ${HERA_TEST_LONG:-} == 1 ]]; then
   ignored=(--include-ignored)
+  # Thousands of fault plans.
+  release_tests=(faults)
   export PROPTEST_CASES=${PROPTEST_CASES:-20000}
 fi
 # Compiling all libraries once more, optimized, takes longer than the tests gain by it. `make test-long` runs the program of a release.
@@ -48,12 +50,16 @@ lint_fmt() { cargo fmt --check; }
 lint_clippy() { cargo clippy --all-targets --locked -- -D warnings; }
 
 run_unit() {
-  local file name targets=(--lib --bins)
+  local file name targets=(--lib --bins) host
   for file in tests/*.rs tests/*/main.rs; do
     name=${file#tests/} name=${name%.rs} name=${name%/main}
-    [[ " packaging engine api manager e2e " == *" $name "* ]] || targets+=(--test "$name")
+    [[ " packaging engine api manager e2e ${release_tests[*]} " == *" $name "* ]] || targets+=(--test "$name")
   done
-  cargo test --locked --no-fail-fast "${targets[@]}" -- "${ignored[@]}" && cargo test --locked --doc
+  cargo test --locked --no-fail-fast "${targets[@]}" -- "${ignored[@]}" && cargo test --locked --doc || return
+  ((${#release_tests[@]})) || return 0
+  # Built as the image is, whose libraries are there already.
+  host=$(rustc --version --verbose | sed -n 's/^host: //p')
+  RUSTFLAGS='-C target-feature=+crt-static' cargo test --locked --no-fail-fast --release --target "$host" "${release_tests[@]/#/--test=}" -- "${ignored[@]}"
 }
 
 run_packaging() { cargo test --locked --no-fail-fast --test packaging; }

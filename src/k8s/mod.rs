@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod conditions;
 pub mod delete;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod labels;

@@ -137,6 +137,23 @@ pub async fn claim_owner<'a>(
     Ok(())
 }
 
+/// Annotates a PersistentVolumeClaim; annotations of an earlier call that are not named are removed.
+///
+/// # Errors
+/// As [`super::apply::apply`].
+pub async fn claim_annotations<'a>(
+    client: &Client,
+    manager: &str,
+    claim: &PersistentVolumeClaim,
+    proof: impl Into<Proof<'a>>,
+    annotations: &std::collections::BTreeMap<String, String>,
+) -> Result<(), Error> {
+    let fields = json!({"metadata": {"annotations": annotations}});
+    let manager = format!("{manager}-claim-annotations");
+    send_fields(client, &manager, claim, proof.into(), None, fields).await?;
+    Ok(())
+}
+
 /// Labels a PersistentVolumeClaim that a user gives over by its name, so that it is known as Hera's.
 ///
 /// # Errors

@@ -3,7 +3,7 @@ use kube::{Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Error, apply::without_nulls, request::Target};
+use super::{Error, drift::without_nulls, request::Target};
 
 /// Times that move without anything else changing; a status that differs only in them is not written.
 const TIMES: [&str; 1] = ["lastTransitionTime"];

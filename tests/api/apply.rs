@@ -1,8 +1,9 @@
 //! Server-side apply: what is written, what is not, and what is left alone.
 use hera::k8s::{
     Error,
-    apply::{self, DESIRED_HASH, Item, Outcome},
+    apply::{self, Item, Outcome},
     delete,
+    drift::DESIRED_HASH,
     prometheus::PodMonitor,
 };
 use k8s_openapi::api::{

@@ -174,9 +174,14 @@ impl Moving {
             })
             .await;
         self.writer.round().await;
-        let source = self.hera(self.source).await;
+        let mut source = self.cluster.nodes[self.source].data().await;
         for slot in self.slots.iter() {
-            assert_eq!(source.count_keys_in_slot(slot).await, Ok(0));
+            let left = send(
+                &mut source,
+                &["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()],
+            )
+            .await;
+            assert_eq!(left, Ok(redis::Value::Int(0)));
         }
         let acknowledged = self.writer.stop().await;
         let mut nodes = connections(&self.cluster).await;

@@ -56,6 +56,7 @@ fn masked(key: &Key, value: &Value) -> Value {
         {
             // A digest also of the owner's UID.
             annotations.remove("hera.dev/desired-hash");
+            annotations.remove("redis.hera.dev/primary-since");
         }
         let owners = metadata
             .get_mut("ownerReferences")

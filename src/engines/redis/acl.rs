@@ -56,7 +56,7 @@ pub fn hera_sentinel_acl_rules() -> String {
         "{NOTHING} +ping +info +command|docs +sentinel|masters +sentinel|master +sentinel|replicas \
          +sentinel|sentinels +sentinel|get-master-addr-by-name +sentinel|myid +sentinel|ckquorum \
          +sentinel|monitor +sentinel|remove +sentinel|set +sentinel|failover +sentinel|reset \
-         +sentinel|config +client|kill +acl|setuser +acl|getuser"
+         +sentinel|config +client|kill +acl|setuser +acl|getuser +acl|deluser"
     )
 }
 
@@ -102,9 +102,9 @@ pub fn sentinel_client_acl_rules() -> String {
 /// [`super::SlotMigrationWay::hera_acl_rules`].
 pub fn hera_cluster_acl_rules() -> String {
     format!(
-        "{} +command|docs +cluster|info +cluster|nodes +cluster|shards +cluster|myid +cluster|meet \
+        "{} +command|docs +cluster|info +cluster|nodes +cluster|myid +cluster|meet \
          +cluster|set-config-epoch +cluster|addslotsrange +cluster|replicate +cluster|failover \
-         +cluster|forget +cluster|setslot +cluster|countkeysinslot +cluster|reset",
+         +cluster|forget +cluster|setslot",
         hera_acl_rules()
     )
 }

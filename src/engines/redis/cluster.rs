@@ -3,7 +3,7 @@
 
 use super::address::Address;
 use super::client::Client;
-use super::cluster_nodes::{ClusterInfo, ClusterNode, ClusterShard};
+use super::cluster_nodes::{ClusterInfo, ClusterNode};
 use super::failure::Failure;
 use super::slots::SlotSet;
 
@@ -32,11 +32,6 @@ impl Client {
     pub async fn cluster_nodes(&self) -> Result<Vec<ClusterNode>, Failure> {
         let text: String = self.cluster(&["NODES"]).await?;
         ClusterNode::read_all(&text)
-    }
-
-    /// `CLUSTER SHARDS`.
-    pub async fn cluster_shards(&self) -> Result<Vec<ClusterShard>, Failure> {
-        ClusterShard::read_all(self.cluster(&["SHARDS"]).await?)
     }
 
     /// `CLUSTER MYID`: 40 hex digits.
@@ -101,14 +96,6 @@ impl Client {
             Err(Failure::Command(text)) if text.starts_with("ERR Unknown node") => Ok(()),
             other => other,
         }
-    }
-
-    /// `CLUSTER RESET SOFT` of a node that holds nothing: it forgets all nodes and slots, and keeps its id.
-    ///
-    /// The server refuses it for a primary that has keys, but *a replica drops its data set*: the caller has to know that the
-    /// node is not needed.
-    pub async fn cluster_reset(&self) -> Result<(), Failure> {
-        self.cluster(&["RESET", "SOFT"]).await
     }
 
     async fn cluster<T: redis::FromRedisValue>(&self, words: &[&str]) -> Result<T, Failure> {

@@ -1,5 +1,4 @@
-//! What a node of a cluster knows of the others: the replies of `CLUSTER NODES`, `CLUSTER SHARDS` and `CLUSTER INFO` as typed
-//! values.
+//! What a node of a cluster knows of the others: the replies of `CLUSTER NODES` and `CLUSTER INFO` as typed values.
 //!
 //! Each node tells its own view; views differ until the gossip has gone around.
 
@@ -139,94 +138,6 @@ impl ClusterNode {
         }
         node.slots = slots.join(" ").parse().ok()?;
         Some(node)
-    }
-}
-
-/// The nodes that serve the same slots: an entry of `CLUSTER SHARDS`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterShard {
-    /// The slots; none for a primary that has none.
-    pub slots: SlotSet,
-    /// Its primary and replicas.
-    pub nodes: Vec<ShardNode>,
-}
-
-/// How well a node is, by `CLUSTER SHARDS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeHealth {
-    /// It answers.
-    Online,
-    /// A majority agreed that it is down.
-    Failed,
-    /// A replica that has not been synchronized yet.
-    Loading,
-}
-
-/// A node of a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardNode {
-    /// 40 hex digits.
-    pub id: String,
-    /// IP address; empty when it is not known.
-    pub ip: String,
-    /// The port without TLS, when it has one.
-    pub port: Option<u16>,
-    /// The port with TLS, when it has one.
-    pub tls_port: Option<u16>,
-    /// `cluster-announce-hostname`.
-    pub hostname: Option<String>,
-    /// Primary or replica.
-    pub role: Role,
-    /// Its replication offset, as of the last gossip.
-    pub offset: u64,
-    /// How well it is.
-    pub health: NodeHealth,
-}
-
-impl ClusterShard {
-    /// Reads the reply of `CLUSTER SHARDS`.
-    pub(super) fn read_all(value: Value) -> Result<Vec<Self>, Failure> {
-        let shards: Vec<BTreeMap<String, Value>> = from(value)?;
-        shards.into_iter().map(Self::read).collect()
-    }
-
-    fn read(mut fields: BTreeMap<String, Value>) -> Result<Self, Failure> {
-        let bounds: Vec<u16> = field(&mut fields, "slots")?;
-        let nodes: Vec<BTreeMap<String, Value>> = field(&mut fields, "nodes")?;
-        Ok(Self {
-            slots: SlotSet::from_ranges(bounds.chunks_exact(2).map(|pair| pair[0]..=pair[1])),
-            nodes: nodes
-                .into_iter()
-                .map(ShardNode::read)
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl ShardNode {
-    fn read(mut fields: BTreeMap<String, Value>) -> Result<Self, Failure> {
-        let role: String = field(&mut fields, "role")?;
-        let health: String = field(&mut fields, "health")?;
-        let offset: i64 = field(&mut fields, "replication-offset")?;
-        let hostname: Option<String> = fields.remove("hostname").map(from).transpose()?;
-        Ok(Self {
-            id: field(&mut fields, "id")?,
-            ip: field(&mut fields, "ip")?,
-            port: fields.remove("port").map(from).transpose()?,
-            tls_port: fields.remove("tls-port").map(from).transpose()?,
-            hostname: hostname.filter(|name| !name.is_empty()),
-            role: match role.as_str() {
-                "master" => Role::Primary,
-                "replica" | "slave" => Role::Replica,
-                other => return Err(unexpected(other)),
-            },
-            offset: offset.max(0).unsigned_abs(),
-            health: match health.as_str() {
-                "online" => NodeHealth::Online,
-                "loading" => NodeHealth::Loading,
-                _ => NodeHealth::Failed,
-            },
-        })
     }
 }
 

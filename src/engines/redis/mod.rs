@@ -53,7 +53,7 @@ pub use acl::{
 pub use address::{Address, Limits};
 pub use client::Client;
 pub use cluster::ClusterFailover;
-pub use cluster_nodes::{ClusterInfo, ClusterNode, ClusterShard, NodeHealth, ShardNode};
+pub use cluster_nodes::{ClusterInfo, ClusterNode};
 pub use credentials::Credentials;
 pub use cut_over::CutOver;
 pub use failure::Failure;

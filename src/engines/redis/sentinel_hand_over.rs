@@ -41,7 +41,7 @@ pub struct SentinelHandOver<'a> {
     pub replicas: &'a [Target],
 }
 
-/// Why a hand-over did not come about. But for [`SentinelHandOverError::NotPromoted`], the primary is still the primary.
+/// Why a hand-over did not come about. The primary is still the primary.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SentinelHandOverError {
     /// A replica does not have all writes, so that choosing it would lose some.
@@ -53,7 +53,8 @@ pub enum SentinelHandOverError {
     /// The sentinel knows no fit replica, or is in a failover.
     #[error("the sentinel did not begin: {0:?}")]
     NotBegun(SentinelFailoverStart),
-    /// No replica was promoted within 15 s. The sentinel may still do it until its `failover-timeout`.
+    /// No replica was promoted within 15 s, and the sentinel was made to forget the primary, so that it promotes none later. It has to be
+    /// told whom to watch anew.
     #[error("no replica was promoted in time")]
     NotPromoted,
     /// A call failed.
@@ -74,7 +75,12 @@ impl SentinelHandOver<'_> {
             self.begin(SentinelFailoverKind::Coordinated).await?;
             return self.promoted(&mut replicas, None).await;
         }
-        let outcome = self.hand_over_paused(&mut replicas).await;
+        let mut begun = false;
+        let outcome = self.hand_over_paused(&mut replicas, &mut begun).await;
+        if outcome.is_err() && begun {
+            // A failover that goes on would throw away what the primary takes from here on.
+            self.sentinel.sentinel_remove(self.name).await?;
+        }
         let unpaused = self.primary.unpause_writes().await;
         let address = outcome?;
         unpaused?;
@@ -84,6 +90,7 @@ impl SentinelHandOver<'_> {
     async fn hand_over_paused(
         &self,
         replicas: &mut [Replica<'_>],
+        begun: &mut bool,
     ) -> Result<Address, SentinelHandOverError> {
         self.primary.pause_writes(PAUSE).await?;
         let paused = Instant::now();
@@ -96,6 +103,8 @@ impl SentinelHandOver<'_> {
         if paused.elapsed() >= PAUSE {
             return Err(SentinelHandOverError::TooSlow);
         }
+        // Also when the answer is lost.
+        *begun = true;
         self.begin(SentinelFailoverKind::Plain).await?;
         let address = self.promoted(replicas, Some(again)).await?;
         self.primary.replica_of(&address).await?;

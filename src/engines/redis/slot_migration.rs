@@ -288,12 +288,6 @@ impl Client {
         self.call(&command).await
     }
 
-    /// `CLUSTER COUNTKEYSINSLOT`: how many keys of the slot the node holds, whoever owns the slot.
-    pub async fn count_keys_in_slot(&self, slot: u16) -> Result<u64, Failure> {
-        self.call(redis::cmd("CLUSTER").arg("COUNTKEYSINSLOT").arg(slot))
-            .await
-    }
-
     /// `CLUSTER GETKEYSINSLOT`: names of keys of the slot that the node holds, `limit` at most. Logged in with
     /// [`super::migration_acl_rules`], since names are data.
     pub async fn keys_in_slot(&self, slot: u16, limit: u32) -> Result<Vec<Vec<u8>>, Failure> {

@@ -279,6 +279,7 @@ fn a_volume_that_shall_shrink_is_told_and_the_database_goes_on() {
         file_system_behind: None,
         adopted: false,
         owned: false,
+        primary_since: None,
     };
     let checked = |claim: &Claim| {
         let o = Observed {

@@ -10,7 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::api::{Mode, ROTATE_PASSWORD_ANNOTATION, Redis, SecretKeyRef};
 use super::model::{Account, Instance, Observed, PodState, UserEntry, Validated};
-use crate::engines::redis::{password_hash, sentinel_acl_rules, sentinel_client_acl_rules};
+use crate::engines::redis::{
+    AclUser, password_hash, sentinel_acl_rules, sentinel_client_acl_rules,
+};
 
 /// The user that exists on every server. Its rules are not Hera's.
 pub const DEFAULT: &str = "default";
@@ -215,15 +217,19 @@ pub fn refusal<'a>(i: &'a Instance, name: &str, entry: &UserEntry) -> Option<&'a
     told.answer.as_ref().err().map(String::as_str)
 }
 
-/// The users on this server that Hera made and the spec does not name any more. One of the same name with a password that Hera did not
+/// The users of a server that Hera made and the spec does not name any more. One of the same name with a password that Hera did not
 /// give it was made by somebody else.
-pub fn to_remove(v: &Validated, i: &Instance, record: &Record) -> Vec<String> {
+pub fn to_remove(
+    v: &Validated,
+    present: &BTreeMap<String, Option<AclUser>>,
+    record: &Record,
+) -> Vec<String> {
     let gone = record
         .iter()
         .filter(|(name, _)| v.users.iter().all(|user| user.name != **name));
     gone.filter(|(name, known)| {
-        let present = i.users.get(*name).and_then(Option::as_ref);
-        present.is_some_and(|user| user.passwords.iter().any(|hash| known.contains(hash)))
+        let user = present.get(*name).and_then(Option::as_ref);
+        user.is_some_and(|user| user.passwords.iter().any(|hash| known.contains(hash)))
     })
     .map(|(name, _)| name.clone())
     .collect()

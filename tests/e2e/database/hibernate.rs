@@ -3,8 +3,10 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::json;
 
+use super::cluster::{cluster, whole};
 use crate::support::database::{Database, replication, with};
 use crate::support::scenario::Scenario;
+use crate::support::sharded::ShardedWriter;
 use crate::support::wait::{LONG, ensure, until};
 use crate::support::writer::Writer;
 
@@ -44,6 +46,27 @@ async fn it_sleeps_and_wakes_with_its_data() {
     .await;
     db.ready().await;
     db.no_event(&["DataSetEmpty", "NoLineageProof"]).await;
+}
+
+/// Every node comes back at another address with its slots and its data.
+#[tokio::test]
+async fn a_cluster_sleeps_and_wakes_with_its_data() {
+    let s = Scenario::shared("hibernate-shards").await;
+    let storage = json!({"storage": {"size": "1Gi", "whenDeleted": "Delete"}});
+    let db = s.ready("db", with(cluster(), storage)).await;
+    let writer = ShardedWriter::start(&db).await;
+    writer.more(100).await;
+    db.patch(json!({"spec": {"hibernate": true}})).await;
+    no_pods(&db).await;
+    db.wait_for("Ready", "False", &["Hibernated"]).await;
+    assert_eq!(db.claims().await.len(), 6, "the volumes stay");
+    db.patch(json!({"spec": {"hibernate": false}})).await;
+    whole(&db, 3, 1).await;
+    writer.more(50).await;
+    let report = writer.finish().await;
+    s.report(&format!("a cluster hibernated and awake: {report}"));
+    assert!(report.lost.is_empty(), "{report}: {:?}", report.lost);
+    db.no_event(&["SlotsLost"]).await;
 }
 
 async fn no_pods(db: &Database) {

@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 
 use ::hera::k8s::prometheus::{PodMonitor, PrometheusRule};
 
+use super::cluster::{cluster, whole};
 use crate::support::certificates as tls;
 use crate::support::cluster::kubectl;
 use crate::support::database::{Database, replication, standalone, with};
 use crate::support::hera;
 use crate::support::scenario::Scenario;
 use crate::support::server::{Endpoint, PATIENT};
+use crate::support::sharded::{Sharded, ShardedWriter};
 use crate::support::wait::{LONG, SOON, ensure, until};
 use crate::support::writer::Writer;
 
@@ -363,4 +365,44 @@ async fn a_warning_comes_before_the_memory_is_full() {
     primary.ask::<String>(&["FLUSHALL"]).await.unwrap();
     db.wait_for("MemoryHeadroom", "True", &["MemoryHasRoom"])
         .await;
+}
+
+/// All of it in a cluster: the exporter comes and goes in a roll of the shards, and the shard that fills up is told.
+#[tokio::test]
+async fn a_cluster_is_watched_as_well() {
+    let s = Scenario::shared("watched-shards").await;
+    let spec = with(
+        cluster(),
+        json!({"memory": {"maxMemoryPercent": 30}, "networkPolicy": {}}),
+    );
+    let db = s.ready("db", spec).await;
+    let policy: NetworkPolicy = db.api().get("db").await.expect("the policy");
+    let selector = policy.spec.unwrap().pod_selector.unwrap().match_labels;
+    let labels = db.pods().await.into_values().map(|pod| pod.metadata.labels);
+    let selected = |labels: BTreeMap<String, String>| {
+        selector
+            .iter()
+            .flatten()
+            .all(|(k, v)| labels.get(k) == Some(v))
+    };
+    assert!(labels.flatten().all(selected), "every pod of every shard");
+    let writer = ShardedWriter::start(&db).await;
+    writer.more(50).await;
+    db.patch(json!({"spec": {"monitoring": exporter()}})).await;
+    whole(&db, 3, 1).await;
+    reports(&db).await;
+    let report = writer.finish().await;
+    s.report(&format!("exporter added to a cluster: {report}"));
+    assert!(report.lost.is_empty(), "{report}");
+
+    let mut client = Sharded::at(db.primary_endpoint().await);
+    let value = "x".repeat(220 * 1024);
+    for number in 0..112 {
+        let key = format!("{{one}}{number}");
+        let words = ["SET", &key, &value];
+        let _: String = client.ask(&key, &words).await.expect("a write");
+    }
+    db.wait_for("MemoryHeadroom", "False", &["MemoryNearlyFull"])
+        .await;
+    db.wait_for("Ready", "True", &[]).await;
 }

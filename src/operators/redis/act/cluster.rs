@@ -31,6 +31,9 @@ const AT_A_TIME: usize = 64;
 const KEYS: u32 = 50;
 /// How long the two nodes of a `MIGRATE` may stay silent towards each other.
 const MIGRATE_LIMIT: Duration = Duration::from_millis(1500);
+/// The same for a single key. While a node reads a large value it answers nobody, and after `cluster-node-timeout` (15 s by default, 5 s
+/// here) it is taken for down: a key that takes longer has to be made smaller, or moved by a server that does it piece by piece.
+const LARGE_KEY_LIMIT: Duration = Duration::from_secs(4);
 /// The user that moves keys; it can log in only while a move is carried out.
 const MIGRATION_USER: &str = "hera-migration";
 
@@ -310,7 +313,7 @@ impl Pass<'_> {
         let (source_id, target_id) = (self.id(from).await?, self.id(to).await?);
         let address = self.address(to)?;
         let limits = Limits {
-            command: MIGRATE_LIMIT * 2,
+            command: LARGE_KEY_LIMIT * 2,
             ..Limits::default()
         };
         let mover = Client::connect(&self.address(from)?, login, limits).await?;
@@ -381,9 +384,7 @@ impl Route<'_> {
             if Instant::now() > self.until {
                 return Ok(());
             }
-            self.mover
-                .migrate_keys(self.to, &keys, MIGRATE_LIMIT)
-                .await?;
+            self.move_batch(&keys).await?;
         }
         // The one that gets it first: a slot is never without an owner.
         let node = SlotState::Node(self.target_id);
@@ -391,6 +392,26 @@ impl Route<'_> {
         self.source.cluster_set_slot(slot, node).await?;
         let told = self.others.iter().map(|o| o.cluster_set_slot(slot, node));
         join_all(told).await;
+        Ok(())
+    }
+}
+
+impl Route<'_> {
+    /// Large values may take longer together than the two nodes may stand still, so they go one by one then.
+    async fn move_batch(&self, keys: &[Vec<u8>]) -> Result<(), Undone> {
+        let moved = self.mover.migrate_keys(self.to, keys, MIGRATE_LIMIT).await;
+        match moved {
+            Err(Failure::Command(words)) if words.starts_with("IOERR") => {
+                tracing::info!(words, keys = keys.len(), "keys are moved one by one");
+            }
+            other => return other.map(drop).map_err(Undone::from),
+        }
+        for key in keys {
+            let alone = std::slice::from_ref(key);
+            self.mover
+                .migrate_keys(self.to, alone, LARGE_KEY_LIMIT)
+                .await?;
+        }
         Ok(())
     }
 }

@@ -14,7 +14,9 @@ use kube::{Api, ResourceExt};
 
 use super::api::{BootstrapStatus, Election, ElectionKind, Redis};
 use super::build::{self, Published};
-use super::model::{BootstrapStep, Instance, Observed, PORT, Plan, Problem, Step, Validated};
+use super::model::{
+    BootstrapStep, ClusterStep, Instance, Observed, PORT, Plan, Problem, Step, Validated,
+};
 use super::{FIELD_MANAGER, Operator, reasons};
 use crate::engines::redis::{self as engine, Address, Failure};
 use crate::k8s::{self, apply};
@@ -118,6 +120,11 @@ impl Pass<'_> {
             Err(error) => {
                 tracing::warn!(%step, %error, "a step was not done");
                 outcome.failed = true;
+                if let (Step::Cluster(ClusterStep::MoveSlots { .. }), Undone::Server(_)) =
+                    (step, &error)
+                {
+                    outcome.event(true, reasons::MovingSlots, format!("{step}: {error}"));
+                }
                 if let Undone::Kubernetes(
                     refused @ (k8s::Error::Forbidden { .. }
                     | k8s::Error::Invalid { .. }
@@ -173,6 +180,7 @@ impl Pass<'_> {
             }
             Step::GrowClaim { claim, size } => self.grow_claim(claim, size).await,
             Step::OwnClaim { claim, owned } => self.own_claim(claim, *owned).await,
+            Step::MarkClaim { claim, since } => self.mark_claim(claim, since).await,
             Step::AdoptClaim { claim } => {
                 self.adopt_claim(claim).await?;
                 let note = format!("{claim} existed before and is used from now on");

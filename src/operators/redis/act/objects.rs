@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use super::{Pass, Undone, stale};
 use crate::k8s::owner::Proof;
 use crate::k8s::{conditions, delete, partial};
+use crate::operators::redis::api::PRIMARY_SINCE_ANNOTATION;
 use crate::operators::redis::model::READINESS_GATE;
 use crate::operators::redis::{FIELD_MANAGER, build};
 
@@ -82,6 +83,23 @@ impl Pass<'_> {
             partial::claim_owner(&self.op.ctx.client, FIELD_MANAGER, found, proof, reference)
                 .await?,
         )
+    }
+
+    pub(super) async fn mark_claim(&self, name: &str, since: &str) -> Result<(), Undone> {
+        let (found, labels) = self.claim(name)?;
+        let proof = Proof::Labelled {
+            name,
+            labels: &labels,
+        };
+        let annotations = [(PRIMARY_SINCE_ANNOTATION.to_owned(), since.to_owned())].into();
+        Ok(partial::claim_annotations(
+            &self.op.ctx.client,
+            FIELD_MANAGER,
+            found,
+            proof,
+            &annotations,
+        )
+        .await?)
     }
 
     /// It is known from then on as the claims that the StatefulSet makes are.

@@ -131,8 +131,11 @@ impl Pass<'_> {
     async fn set_sentinel_users(&self, sentinel: &str, names: &[String]) -> Result<(), Undone> {
         let client = self.sentinel_client(sentinel)?;
         let wanted = users::at_sentinels(self.v, self.o);
-        for (name, entry) in names.iter().filter_map(|name| wanted.get_key_value(name)) {
-            client.acl_set_user(name, &entry.arguments()).await?;
+        for name in names {
+            match wanted.get(name) {
+                Some(entry) => client.acl_set_user(name, &entry.arguments()).await?,
+                None => client.acl_delete_users(std::slice::from_ref(name)).await?,
+            }
         }
         Ok(())
     }

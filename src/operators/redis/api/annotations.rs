@@ -11,6 +11,9 @@ pub const APPROVE_UPDATE_ANNOTATION: &str = "redis.hera.dev/approve-update";
 pub const ACCEPT_DATA_LOSS_ANNOTATION: &str = "redis.hera.dev/accept-data-loss";
 /// Annotation that gives users another generated password beside the one that they have: `USER=TEXT`, several parted by commas.
 pub const ROTATE_PASSWORD_ANNOTATION: &str = "redis.hera.dev/rotate-password";
+/// Annotation of a PersistentVolumeClaim: since when its pod has been the primary, and the epoch of that decision. It outlives the
+/// `Redis`, so that another one finds the newest of the volumes that were kept.
+pub const PRIMARY_SINCE_ANNOTATION: &str = "redis.hera.dev/primary-since";
 /// Annotation `hera.dev/reconcile: paused`.
 pub const RECONCILE_ANNOTATION: &str = "hera.dev/reconcile";
 /// Annotation `hera.dev/plan-only: "true"`.

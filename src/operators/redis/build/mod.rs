@@ -9,6 +9,7 @@ mod monitoring;
 mod network;
 pub mod patch;
 mod policy;
+mod probes;
 mod sentinel;
 mod statefulset;
 #[cfg(test)]

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, Secret, SecretVolumeSource, Service,
-    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    PodSpec, PodTemplateSpec, Probe, Secret, SecretVolumeSource, Service, ServicePort, ServiceSpec,
+    Volume, VolumeMount,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -29,7 +29,7 @@ use super::super::users::{self, DEFAULT, SENTINEL_USER};
 use super::access::OPERATOR_USER;
 use super::patch::{self, PatchError};
 use super::statefulset::{container_security, pod_security, spread};
-use super::{identity, tls};
+use super::{identity, probes, tls};
 use crate::engines::redis::{
     hera_sentinel_acl_rules, password_hash, sentinel_client_acl_rules, sentinel_peer_acl_rules,
 };
@@ -265,46 +265,21 @@ fn container(v: &Validated, sentinel: &ValidSentinel) -> Container {
         startup_probe: Some(Probe {
             period_seconds: Some(1),
             failure_threshold: Some(60),
-            ..tcp()
+            ..probes::tcp(SENTINEL_PORT)
         }),
         readiness_probe: Some(Probe {
             period_seconds: Some(5),
             failure_threshold: Some(2),
-            ..tcp()
+            ..probes::tcp(SENTINEL_PORT)
         }),
         liveness_probe: Some(Probe {
             period_seconds: Some(15),
             timeout_seconds: Some(10),
             failure_threshold: Some(4),
-            ..liveness(v, cli)
+            ..probes::liveness(v, cli, SENTINEL_PORT)
         }),
         volume_mounts: Some(mounts(v)),
         ..Container::default()
-    }
-}
-
-fn tcp() -> Probe {
-    Probe {
-        tcp_socket: Some(TCPSocketAction {
-            port: port(),
-            host: None,
-        }),
-        timeout_seconds: Some(2),
-        ..Probe::default()
-    }
-}
-
-/// Any answer will do; over TLS a connection is enough.
-fn liveness(v: &Validated, cli: &str) -> Probe {
-    if v.tls.is_some() {
-        return tcp();
-    }
-    let command = [cli, "-p", &SENTINEL_PORT.to_string(), "ping"];
-    Probe {
-        exec: Some(ExecAction {
-            command: Some(command.map(str::to_owned).to_vec()),
-        }),
-        ..Probe::default()
     }
 }
 

@@ -8,11 +8,10 @@ use k8s_openapi::api::core::v1::{
     EnvVarSource, ExecAction, KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector,
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodReadinessGate, PodSecurityContext,
     PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretProjection,
-    SecurityContext, TCPSocketAction, TopologySpreadConstraint, Volume, VolumeMount,
-    VolumeProjection, VolumeResourceRequirements,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::api::{Engine, RESTARTED_AT_ANNOTATION};
 use super::super::model::{
@@ -21,7 +20,9 @@ use super::super::model::{
 };
 use super::access::PROBE_USER;
 use super::patch::{self, PatchError};
-use super::{claim_labels, config, exporter, identity, metadata, selector, shard_label, tls};
+use super::{
+    claim_labels, config, exporter, identity, metadata, probes, selector, shard_label, tls,
+};
 use crate::k8s::names;
 
 /// User and group of the server; the upstream images use 999 as well.
@@ -305,18 +306,18 @@ fn container(v: &Validated) -> Container {
         startup_probe: Some(Probe {
             period_seconds: Some(1),
             failure_threshold: Some(120),
-            ..tcp()
+            ..probes::tcp(PORT)
         }),
         readiness_probe: Some(Probe {
             period_seconds: Some(5),
             failure_threshold: Some(2),
-            ..tcp()
+            ..probes::tcp(PORT)
         }),
         liveness_probe: Some(Probe {
             period_seconds: Some(30),
             timeout_seconds: Some(10),
             failure_threshold: Some(6),
-            ..liveness(v, cli)
+            ..probes::liveness(v, cli, PORT)
         }),
         lifecycle: (v.gated() || v.clustered()).then(|| Lifecycle {
             pre_stop: Some(LifecycleHandler {
@@ -346,20 +347,6 @@ fn mounts(v: &Validated) -> Vec<VolumeMount> {
     };
     let certificate = v.tls.as_ref().map(|_| tls::mount());
     [data, config].into_iter().chain(certificate).collect()
-}
-
-/// Any answer will do. Over TLS a connection is enough: a certificate that has expired must not end servers.
-fn liveness(v: &Validated, cli: &str) -> Probe {
-    if v.tls.is_some() {
-        return tcp();
-    }
-    let command = [cli, "-p", &PORT.to_string(), "ping"];
-    Probe {
-        exec: Some(ExecAction {
-            command: Some(command.map(str::to_owned).to_vec()),
-        }),
-        ..Probe::default()
-    }
 }
 
 /// A node of a cluster announces its address, which it would learn only when it meets another. Without a volume its identity ends with
@@ -406,17 +393,6 @@ fn ports(v: &Validated) -> Vec<ContainerPort> {
     ports.extend(v.tls.is_some().then(|| port("redis-tls", TLS_PORT)));
     ports.extend(v.clustered().then(|| port("bus", BUS_PORT)));
     ports
-}
-
-fn tcp() -> Probe {
-    Probe {
-        tcp_socket: Some(TCPSocketAction {
-            port: IntOrString::Int(i32::from(PORT)),
-            host: None,
-        }),
-        timeout_seconds: Some(2),
-        ..Probe::default()
-    }
 }
 
 /// A primary that is being stopped waits until it has handed over, or has no replica that could take over; at most 15 s.

@@ -122,7 +122,7 @@ fn every_leaf_of_the_spec_changes_what_is_built() {
 #[test]
 fn every_leaf_of_the_sentinels_changes_what_is_built() {
     let mut sentinel = base();
-    super::patch::merge(&mut sentinel, &json!({"mode": "Sentinel"}));
+    super::patch::merge(&mut sentinel, &json!({"mode": "Sentinel", "bootstrap": null}));
     let before = built(&sentinel);
     for (path, patch) in leaves::sentinels() {
         let mut spec = base();
@@ -207,7 +207,7 @@ fn the_pod_template_is_what_it_was() {
 /// The same of the sentinels.
 #[test]
 fn the_pod_template_of_the_sentinels_is_what_it_was() {
-    let spec = json!({"mode": "Sentinel", "version": "8.0"});
+    let spec = json!({"mode": "Sentinel", "bootstrap": null, "version": "8.0"});
     let v = validate(&redis(&spec), &Observed::default()).unwrap();
     let r = build(&v, &Observed::default(), &credentials()).unwrap();
     let set = r.statefulsets[1].spec.as_ref().unwrap();
@@ -234,7 +234,7 @@ fn from_replication_to_sentinel_the_pod_template_stays() {
 
 #[test]
 fn sentinels_know_only_hashes_of_the_passwords_of_clients() {
-    let v = validate(&redis(&json!({"mode": "Sentinel"})), &Observed::default()).unwrap();
+    let v = validate(&redis(&json!({"mode": "Sentinel", "bootstrap": null})), &Observed::default()).unwrap();
     let mut c = credentials();
     c.default = SecretString::from("correct horse battery staple");
     let r = build(&v, &Observed::default(), &c).unwrap();

@@ -256,6 +256,8 @@ pub struct Claim {
     pub adopted: bool,
     /// It has an owner reference to the `Redis`, so that it goes when that goes.
     pub owned: bool,
+    /// Since when its pod has been the primary, and by which decision; of two, the greater text is the later.
+    pub primary_since: Option<String>,
 }
 
 /// A claim with the name that one of ours would have, that Hera did not have made.
@@ -317,6 +319,18 @@ impl Instance {
                 && i.primary_host == primary.ip
                 && i.primary_port == Some(PORT)
         })
+    }
+    /// For how long it has been no copy that counts, not for a moment: it gives no answer, or has no link. One that loads, copies or runs a
+    /// script is on its way.
+    pub fn lame_for(&self) -> Duration {
+        match &self.server {
+            Server::Silent(silence) => *silence,
+            Server::Denied(_) => self.age,
+            Server::Up(info) if !info.loading && !info.sync_in_progress && !info.link_up => {
+                info.link_down_seconds.map_or(self.age, Duration::from_secs)
+            }
+            Server::Up(_) | Server::Down | Server::Busy | Server::Loading => Duration::ZERO,
+        }
     }
     /// It is a replica of this instance, linked, and done with its first synchronisation.
     pub fn in_sync_with(&self, primary: &Instance) -> bool {

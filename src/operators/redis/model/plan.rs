@@ -77,6 +77,13 @@ pub enum Step {
         /// It goes with the `Redis`.
         owned: bool,
     },
+    /// Note on a claim that its pod is the primary.
+    MarkClaim {
+        /// Claim.
+        claim: String,
+        /// Since when, and by which decision.
+        since: String,
+    },
     /// Take a claim of other origin over, by its labels.
     AdoptClaim {
         /// Claim.
@@ -229,6 +236,10 @@ impl std::fmt::Display for Step {
                 claim,
                 owned: false,
             } => write!(f, "let PersistentVolumeClaim/{claim} outlive the Redis"),
+            Self::MarkClaim { claim, .. } => write!(
+                f,
+                "note on PersistentVolumeClaim/{claim} that it is the primary's"
+            ),
             Self::AdoptClaim { claim } => {
                 write!(f, "take PersistentVolumeClaim/{claim} over")
             }

@@ -117,7 +117,7 @@ pub enum SentinelStep {
         /// Pod of the sentinel.
         sentinel: String,
     },
-    /// Set the users of clients on a sentinel.
+    /// Set the users of clients on a sentinel, or remove them.
     SetUsers {
         /// Pod of the sentinel.
         sentinel: String,

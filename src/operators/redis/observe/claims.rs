@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, Resource, ResourceExt};
 
 use super::super::Operator;
-use super::super::api::{Mode, Redis, Storage};
+use super::super::api::{Mode, PRIMARY_SINCE_ANNOTATION, Redis, Storage};
 use super::super::model::{Claim, DATA_VOLUME, Foreign, NAME_LABEL, Observed};
 use super::age;
 use crate::k8s::quantity::Amount;
@@ -241,6 +241,7 @@ pub(super) fn claim(
                 .as_ref()
                 .zip(redis.meta().creation_timestamp.as_ref())
                 .is_some_and(|(c, r)| c.0 < r.0),
+        primary_since: claim.annotations().get(PRIMARY_SINCE_ANNOTATION).cloned(),
         owned: claim
             .owner_references()
             .iter()

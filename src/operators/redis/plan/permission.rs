@@ -72,7 +72,7 @@ pub fn withheld(
 
 /// The version that the spec asks for and the one that runs, when the former cannot read the data of the latter: a downgrade, or
 /// another engine. The first restarted pod would lose its copy of the data in the attempt.
-fn unreadable(v: &Validated, primary: &Instance) -> Option<(String, String)> {
+pub fn unreadable(v: &Validated, primary: &Instance) -> Option<(String, String)> {
     let (version, info) = (v.version.as_deref()?, primary.info()?);
     let engine = match v.engine {
         api::Engine::Redis => Engine::Redis,
@@ -98,8 +98,12 @@ fn soaking<'a>(v: &Validated, o: &'a Observed) -> Option<(&'a Instance, Duration
 
 /// Why the primary may not be restarted now though all else may.
 pub fn approval(v: &Validated, o: &Observed) -> Option<Problem> {
-    let revision = o.update_revision.as_deref()?;
-    if !v.update.ask_for_primary || v.update.approved.as_deref() == Some(revision) {
+    if !v.update.ask_for_primary {
+        return None;
+    }
+    // Which revision is to be approved is known when the controller of the StatefulSet has seen it.
+    let revision = o.update_revision.as_deref().unwrap_or("(not known yet)");
+    if v.update.approved.as_deref() == Some(revision) {
         return None;
     }
     Some(Problem::of(

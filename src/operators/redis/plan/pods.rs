@@ -2,6 +2,7 @@
 
 use super::super::model::{Instance, Observed, PodState, Problem, Server, Validated};
 use super::super::reasons;
+use super::roll::LAME;
 
 /// A problem for each pod that does not serve, the worst first.
 pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {
@@ -99,11 +100,17 @@ fn server(i: &Instance, pod: &str) -> Option<Problem> {
     }
 }
 
+fn is_coming(reason: &str) -> bool {
+    matches!(reason, "ContainerCreating" | "PodInitializing")
+}
+
 /// It holds nothing, and does not start.
 pub fn never_served(i: &Instance) -> bool {
-    let stuck = matches!(
-        &i.pod_state,
-        PodState::Unscheduled(_) | PodState::Waiting(..) | PodState::Ended(_)
-    );
+    let stuck = match &i.pod_state {
+        PodState::Unscheduled(_) => true,
+        // A container that has just ended is started again, and one that is being made may be about to serve.
+        PodState::Waiting(reason, _) => !is_coming(reason) || i.age >= LAME,
+        PodState::Missing | PodState::Running | PodState::Ended(_) => false,
+    };
     stuck && matches!(i.server, Server::Down)
 }

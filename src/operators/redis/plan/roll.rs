@@ -10,8 +10,8 @@ use super::pods::never_served;
 use super::replication::{hand_over, hand_over_pauses, successor};
 use super::{permission, surge};
 
-/// A pod this young may still be on its way into sync.
-const SETTLING: Duration = Duration::from_secs(60);
+/// After so long without an answer or a link, an instance is not waited for any more.
+pub const LAME: Duration = Duration::from_secs(60);
 
 /// Plans the next restart, given a primary that serves.
 pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, plan: &mut Plan) {
@@ -32,10 +32,11 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         plan.findings.progress = Some(Problem::of(reason, format!("Redis/{}", v.name), message));
     };
     // Not ready and outdated: it is no copy that counts, and waiting for it could be for ever when the spec was corrected since.
+    let withheld = permission::withheld(v, o, primary, &outdated, now);
     let lame = members(v, o)
-        .filter(|i| i.outdated && !i.terminating)
+        .filter(|i| i.outdated && !i.terminating && i.lame_for() >= LAME)
         .find(|i| i.pod != primary.pod && !i.in_sync_with(primary) && !i.is_primary());
-    if let Some(lame) = lame.filter(|i| i.age >= SETTLING) {
+    if let Some(lame) = lame.filter(|_| withheld.is_none()) {
         progress(
             reasons::RollingUpdate,
             format!("to be restarted: {}", names.join(", ")),
@@ -53,7 +54,7 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
         );
         return plan.again(Duration::from_secs(1));
     }
-    if let Some((problem, wait)) = permission::withheld(v, o, primary, &outdated, now) {
+    if let Some((problem, wait)) = withheld {
         plan.findings.progress = Some(problem);
         return plan.again(wait);
     }
@@ -75,6 +76,10 @@ pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, pla
 
 /// A pod of an outdated revision that does not serve holds nothing that its replacement would not: a corrected spec heals it.
 pub fn replace_broken(v: &Validated, o: &Observed, plan: &mut Plan) {
+    let mut primaries = o.instances.iter().filter(|i| i.is_primary());
+    if primaries.any(|primary| permission::unreadable(v, primary).is_some()) {
+        return;
+    }
     let broken = members(v, o).find(|i| {
         i.outdated
             && !i.terminating
@@ -106,7 +111,8 @@ fn settled(v: &Validated, i: &Instance, primary: &Instance) -> bool {
     serves && gated && i.pod_settled() && !i.terminating
 }
 
-fn restart(i: &Instance, why: &str) -> Step {
+/// Deletes a pod, so that it is made anew from its present template.
+pub fn restart(i: &Instance, why: &str) -> Step {
     Step::DeletePod {
         pod: i.pod.clone(),
         uid: i.uid.clone(),

@@ -26,6 +26,7 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
         templates(o, storage, plan);
     }
     retention(o, storage, plan);
+    mark(v, o, plan);
     removed(v, o, storage, plan);
     pending(v, o, plan);
 }
@@ -211,6 +212,32 @@ fn retention(o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
     );
 }
 
+/// The volume of the primary is told from the others. In a cluster its nodes know by themselves.
+fn mark(v: &Validated, o: &Observed, plan: &mut Plan) {
+    let election = o.status.election.as_ref().filter(|e| e.completed);
+    let Some((e, primary)) = election
+        .zip(plan.primary.as_ref())
+        .filter(|_| !v.clustered())
+    else {
+        return;
+    };
+    let i = o
+        .instances
+        .iter()
+        .find(|i| i.pod == *primary && i.pod == e.candidate);
+    let claim = i.and_then(|i| o.claims.iter().find(|c| c.ordinal == i.ordinal));
+    // Seconds, as the status keeps it.
+    let at = e.decided_at.0.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let since = format!("{at} {:010}", e.epoch);
+    if let Some(claim) = claim.filter(|c| c.primary_since.as_ref() != Some(&since)) {
+        plan.chores.push(Step::MarkClaim {
+            claim: claim.name.clone(),
+            since,
+        });
+    }
+}
+
+/// What was there before the `Redis` was not made by scaling out, and does not go by scaling in.
 fn removed(v: &Validated, o: &Observed, storage: &ValidStorage, plan: &mut Plan) {
     if storage.when_scaled != Retention::Delete || plan.primary.is_none() {
         return;
@@ -223,7 +250,7 @@ fn removed(v: &Validated, o: &Observed, storage: &ValidStorage, plan: &mut Plan)
     for claim in o
         .claims
         .iter()
-        .filter(|c| c.ordinal >= v.replicas && pod_gone(c.ordinal))
+        .filter(|c| c.ordinal >= v.replicas && !c.adopted && pod_gone(c.ordinal))
     {
         plan.propose(Step::DeleteClaim {
             claim: claim.name.clone(),

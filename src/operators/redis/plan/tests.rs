@@ -18,6 +18,7 @@ mod bootstrap;
 mod capacity;
 mod certificates;
 mod elections;
+mod first;
 mod permissions;
 mod properties;
 mod rolls;

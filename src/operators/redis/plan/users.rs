@@ -57,7 +57,7 @@ pub fn plan(v: &Validated, o: &Observed, plan: &mut Plan) {
                 tally.refused.insert(message);
             }
         }
-        let gone = users::to_remove(v, i, &record);
+        let gone = users::to_remove(v, &i.users, &record);
         if !gone.is_empty() {
             tally.pending.insert(&i.pod);
             plan.chores.push(Step::RemoveUsers {

@@ -12,7 +12,7 @@ pub(super) fn bootstrap(
 ) -> Option<ValidBootstrap> {
     let bootstrap = spec.bootstrap.as_ref()?;
     let external = &bootstrap.external;
-    if spec.mode == Mode::Cluster {
+    if !matches!(spec.mode, Mode::Standalone | Mode::Replication) {
         errors.add("spec.bootstrap", "only in modes Standalone and Replication");
     }
     if external.tls && spec.tls.is_none() {

@@ -46,7 +46,7 @@ fn bootstrap() -> Vec<(&'static str, Value)> {
 
 /// The sentinels, each over [`super::base`] in mode Sentinel.
 pub fn sentinels() -> Vec<(&'static str, Value)> {
-    let over = |value: Value| json!({"mode": "Sentinel", "sentinel": value});
+    let over = |value: Value| json!({"mode": "Sentinel", "bootstrap": null, "sentinel": value});
     vec![
         ("sentinel.replicas", over(json!({"replicas": 5}))),
         ("sentinel.quorum", over(json!({"quorum": 3}))),

@@ -44,7 +44,9 @@ pub fn plan(v: &Validated, o: &Observed, now: Timestamp) -> Plan {
     roles::plan(v, o, &t, &mut plan);
     roles::gates(v, o, &t, &mut plan);
     shrink::forget(v, o, &t, &mut plan);
-    storage_of_shards(v, o, t.is_complete(v, o), &mut plan);
+    // A volume that goes may hold slots that nobody else has.
+    let whole = t.missing.is_empty() && t.absent.values().all(|a| a.slots.is_empty());
+    storage_of_shards(v, o, whole && t.is_complete(v, o), &mut plan);
     capacity::plan(v, o, &mut plan);
     state(v, o, &t, &mut plan);
     moves::finish(v, o, &t, &mut plan);

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::super::model::{
-    Instance, Member, Observed, Plan, Problem, Step, Topology, Validated,
-};
+use super::super::super::model::{Instance, Member, Observed, Plan, Problem, Topology, Validated};
 use super::super::super::reasons;
 use super::super::permission;
+use super::super::roll::{LAME, restart};
 use super::{about, failover, is_wanted, moves, roles};
-
-/// A pod this young may still be on its way into sync.
-const SETTLING: Duration = Duration::from_secs(60);
 
 /// Plans the next restart. Whether one is due and permitted: then no slots begin to move.
 pub fn plan(
@@ -30,6 +26,11 @@ pub fn plan(
     if outdated.is_empty() {
         return false;
     }
+    // Which pods are outdated is known of the templates before these only.
+    if o.settling {
+        plan.again(Duration::from_secs(1));
+        return true;
+    }
     let names: Vec<&str> = outdated.iter().map(|i| i.pod.as_str()).collect();
     let mut progress = |reason, message: String| {
         plan.findings.progress = Some(about(v, reason, message));
@@ -40,7 +41,12 @@ pub fn plan(
         plan.again(Duration::from_secs(1));
         return true;
     }
-    if let Some(lame) = outdated.iter().find(|i| is_lame(t, i)) {
+    let withheld = outdated
+        .iter()
+        .filter_map(|i| t.primary(i.shard))
+        .find_map(|primary| permission::withheld(v, o, primary.instance, &outdated, now));
+    let lame = outdated.iter().find(|i| is_lame(t, i));
+    if let Some(lame) = lame.filter(|_| withheld.is_none()) {
         progress(
             reasons::RollingUpdate,
             format!("to be restarted: {}", names.join(", ")),
@@ -62,10 +68,6 @@ pub fn plan(
         plan.again(Duration::from_secs(1));
         return true;
     }
-    let withheld = outdated
-        .iter()
-        .filter_map(|i| t.primary(i.shard))
-        .find_map(|primary| permission::withheld(v, o, primary.instance, &outdated, now));
     if let Some((problem, wait)) = withheld {
         plan.findings.progress = Some(problem);
         plan.again(wait);
@@ -98,16 +100,7 @@ pub fn plan(
 fn is_lame(t: &Topology<'_>, i: &Instance) -> bool {
     let served = t.primary(i.shard).is_some_and(|p| p.pod() != i.pod);
     let holds = t.member(&i.pod).is_some_and(|m| !m.slots.is_empty());
-    served && !holds && !roles::is_in_place(t, i) && i.age >= SETTLING && !i.uid.is_empty()
-}
-
-fn restart(i: &Instance, why: &str) -> Step {
-    Step::DeletePod {
-        pod: i.pod.clone(),
-        uid: i.uid.clone(),
-        reason: reasons::RollingUpdate,
-        why: format!("{}: {why}", i.pod),
-    }
+    served && !holds && !roles::is_in_place(t, i) && i.lame_for() >= LAME && !i.uid.is_empty()
 }
 
 fn primary_last(

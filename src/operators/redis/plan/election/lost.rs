@@ -134,7 +134,7 @@ impl<'a> Electorate<'a> {
         unaccounted(last) && needed > 0 && self.o.instances.iter().filter(silent).count() >= needed
     }
 
-    fn eligible(&self) -> impl Iterator<Item = &'a Instance> + use<'a> {
+    pub(super) fn eligible(&self) -> impl Iterator<Item = &'a Instance> + use<'a> {
         // Under sentinels the priority is Hera's own word to them.
         let any_priority = self.v.watched();
         self.o.instances.iter().filter(move |i| {
@@ -355,7 +355,7 @@ impl<'a> Electorate<'a> {
         }
     }
 
-    fn nobody(&self) -> Verdict<'a> {
+    pub(super) fn nobody(&self) -> Verdict<'a> {
         let starting = self
             .o
             .instances
@@ -375,57 +375,5 @@ impl<'a> Electorate<'a> {
             ),
             seconds,
         )
-    }
-
-    /// The first primary of a database: at once when all volumes are new, else when every volume with possible data was seen.
-    fn bootstrap(&self) -> Verdict<'a> {
-        let adopted = |i: &Instance| {
-            self.o
-                .claims
-                .iter()
-                .any(|c| c.adopted && c.ordinal == i.ordinal)
-        };
-        if self.o.claims.iter().any(|c| c.adopted)
-            && let Some(missing) = self
-                .o
-                .instances
-                .iter()
-                .find(|i| adopted(i) && i.info().is_none_or(|info| info.loading))
-        {
-            return wait(
-                Problem::of(
-                    reasons::WaitingForInstance,
-                    format!("Pod/{}", missing.pod),
-                    format!(
-                        "the volume of {} existed before and may hold data",
-                        missing.pod
-                    ),
-                ),
-                1.0,
-            );
-        }
-        if let Some(approved) = self.approved() {
-            return self.elect(
-                ElectionKind::Bootstrap,
-                approved,
-                format!("{} was approved by annotation", approved.pod),
-            );
-        }
-        // Volumes that were kept may be of different ages; more keys are no proof of newer data.
-        let with_data: Vec<&Instance> = self.eligible().filter(|i| keys(i) > 0).collect();
-        if with_data.iter().any(|i| keys(i) != keys(with_data[0])) {
-            return self.no_proof(&with_data);
-        }
-        match self
-            .eligible()
-            .max_by_key(|i| (keys(i), !i.leaving(), Reverse(i.ordinal)))
-        {
-            Some(chosen) => self.elect(
-                ElectionKind::Bootstrap,
-                chosen,
-                format!("{} is the first primary", chosen.pod),
-            ),
-            None => self.nobody(),
-        }
     }
 }

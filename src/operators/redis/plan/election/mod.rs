@@ -3,6 +3,7 @@
 //! The rules are those that asynchronous replication allows: a server is promoted only when its data is proven to be the
 //! newest that can be reached, the decision is written down before it is carried out, and what is found alive is followed.
 
+mod first;
 mod hand_over;
 mod live;
 mod lost;
@@ -114,7 +115,7 @@ impl<'a> Electorate<'a> {
 
     /// What the user names for want of proof; an empty instance is never taken over one with data, so that an annotation
     /// that was left behind does no harm.
-    fn approved(&self) -> Option<&'a Instance> {
+    pub(super) fn approved(&self) -> Option<&'a Instance> {
         let approved = self
             .v
             .approved_primary

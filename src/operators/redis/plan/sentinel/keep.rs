@@ -83,17 +83,20 @@ fn is_admitted(truth: &Truth<'_, '_>, i: &Instance) -> bool {
     })
 }
 
-/// Users of clients that a sentinel has with other passwords.
+/// Users of clients that a sentinel has with other passwords, or still has.
 fn client_users(truth: &Truth<'_, '_>) -> Vec<Step> {
     let wanted = users::at_sentinels(truth.v, truth.o);
+    let record = users::record(truth.o);
     let due = |view: &SentinelView| -> Vec<String> {
         let differs = |(name, entry): &(&String, &UserEntry)| {
             view.users
                 .get(*name)
                 .is_some_and(|present| !present.as_ref().is_some_and(|user| entry.same_login(user)))
         };
-        let names = wanted.iter().filter(differs);
-        names.map(|(name, _)| name.clone()).collect()
+        let names = wanted.iter().filter(differs).map(|(name, _)| name.clone());
+        names
+            .chain(users::to_remove(truth.v, &view.users, &record))
+            .collect()
     };
     let answering = truth.o.sentinels.pods.iter();
     answering

@@ -35,7 +35,7 @@ pub fn plan(
         plan.chores.retain(|s| !matches!(s, Step::Follow { .. }));
     }
     keep::plan(&truth, primary, settled, now, plan);
-    roll::plan(&truth, primary, settled, plan);
+    roll::plan(&truth, primary, settled, now, plan);
 }
 
 /// A database that is not watched any more: the sentinels forget it first, so that they change nothing any more, and then go.

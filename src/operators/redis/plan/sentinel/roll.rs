@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::truth::Truth;
 use crate::operators::redis::model::{
     Instance, Plan, Problem, Sentinel, SentinelStep, Server, Step,
 };
+use crate::operators::redis::plan::permission;
 use crate::operators::redis::plan::pods::never_served;
 use crate::operators::redis::reasons;
 
@@ -13,7 +16,13 @@ use crate::operators::redis::reasons;
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 
 /// Plans which pod of a sentinel is deleted.
-pub fn plan(truth: &Truth<'_, '_>, primary: Option<&Instance>, settled: bool, plan: &mut Plan) {
+pub fn plan(
+    truth: &Truth<'_, '_>,
+    primary: Option<&Instance>,
+    settled: bool,
+    now: Timestamp,
+    plan: &mut Plan,
+) {
     let pods = &truth.o.sentinels.pods;
     if truth.o.sentinels.settling {
         return plan.again(Duration::from_secs(1));
@@ -44,6 +53,12 @@ pub fn plan(truth: &Truth<'_, '_>, primary: Option<&Instance>, settled: bool, pl
         && plan.step.is_none()
         && plan.findings.replication.is_none();
     let names: Vec<&str> = outdated.iter().map(|s| s.name()).collect();
+    let due: Vec<&Instance> = outdated.iter().map(|s| &s.pod).collect();
+    let withheld = primary.and_then(|p| permission::withheld(truth.v, truth.o, p, &due, now));
+    if let Some((problem, wait)) = withheld {
+        plan.findings.progress.get_or_insert(problem);
+        return plan.again(wait);
+    }
     if plan.findings.progress.is_none() {
         let reason = if calm && plan.findings.sentinels.is_none() {
             reasons::RollingUpdate
@@ -56,8 +71,7 @@ pub fn plan(truth: &Truth<'_, '_>, primary: Option<&Instance>, settled: bool, pl
             format!("to be restarted: {}", names.join(", ")),
         ));
     }
-    let held = truth.v.update.paused;
-    if calm && !held && plan.findings.sentinels.is_none() {
+    if calm && plan.findings.sentinels.is_none() {
         plan.propose(delete(
             last,
             reasons::RollingUpdate,

@@ -146,6 +146,7 @@ fn data_that_is_there_is_never_overwritten() {
         file_system_behind: None,
         adopted: true,
         owned: false,
+        primary_since: None,
     });
     let p = run(&v, &o);
     assert_eq!(

@@ -31,6 +31,7 @@ fn with_volumes(capacity: u64) -> (Validated, Observed) {
             file_system_behind: None,
             adopted: false,
             owned: false,
+            primary_since: None,
         })
         .collect();
     (v, o)

@@ -359,33 +359,6 @@ fn two_unrelated_data_sets_without_proof_are_left_to_the_user() {
 }
 
 #[test]
-fn the_first_primary_is_the_first_server_that_answers_unless_a_volume_existed_before() {
-    let (v, mut o) = healthy(3);
-    o.status = RedisStatus::default();
-    o.instances[0].server = Server::Down;
-    for ordinal in [1, 2] {
-        o.instances[ordinal].server =
-            Server::Up(Box::new(restarted(i32::try_from(ordinal).unwrap(), 0)));
-    }
-    assert_eq!(
-        decided(&run(&v, &o)),
-        Some((ElectionKind::Bootstrap, "db-1"))
-    );
-
-    o.claims = vec![claim(0, true)];
-    assert_eq!(
-        reason(&run(&v, &o)),
-        Some(reasons::WaitingForInstance),
-        "its volume may hold data"
-    );
-    o.instances[0].server = Server::Up(Box::new(restarted(0, 7)));
-    assert_eq!(
-        decided(&run(&v, &o)),
-        Some((ElectionKind::Bootstrap, "db-0"))
-    );
-}
-
-#[test]
 fn a_hand_over_is_started_watched_and_completed() {
     let (v, mut o) = healthy(3);
     let open = |age: i64| Election {
@@ -548,6 +521,7 @@ pub(super) fn claim(ordinal: i32, adopted: bool) -> super::super::super::model::
         file_system_behind: None,
         adopted,
         owned: false,
+        primary_since: None,
     }
 }
 

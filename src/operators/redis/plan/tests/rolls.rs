@@ -209,9 +209,19 @@ fn a_directive_is_set_where_it_differs_and_a_refused_one_is_told_and_not_repeate
 fn an_outdated_pod_that_runs_but_never_comes_into_sync_does_not_block_the_correction() {
     let (v, mut o) = outdated(3);
     info(&mut o, 1).link_up = false;
+    info(&mut o, 1).link_down_seconds = Some(5);
     assert_eq!(deleted(&run(&v, &o)), None, "it may be on its way");
-    o.instances[1].age = Duration::from_secs(120);
+    info(&mut o, 1).link_down_seconds = Some(90);
     assert_eq!(deleted(&run(&v, &o)), Some("db-1"));
+    info(&mut o, 1).sync_in_progress = true;
+    assert_eq!(deleted(&run(&v, &o)), None, "it copies");
+    o.instances[1].server = Server::Busy;
+    assert_eq!(deleted(&run(&v, &o)), None, "it runs a script");
+    o.instances[1].server = Server::Silent(Duration::from_secs(90));
+    assert_eq!(deleted(&run(&v, &o)), Some("db-1"));
+    let mut v = v;
+    v.update.paused = true;
+    assert_eq!(deleted(&run(&v, &o)), None, "nothing is restarted now");
 }
 
 #[test]

@@ -89,6 +89,39 @@ fn claims_of_removed_pods_go_only_when_asked_and_only_when_the_pod_is_gone() {
 }
 
 #[test]
+fn claims_that_were_there_before_the_redis_are_never_deleted() {
+    let (mut v, mut o) = with_claims();
+    v.storage.as_mut().unwrap().when_scaled = Retention::Delete;
+    o.claims.push(claim(3, true));
+    assert_eq!(run(&v, &o).step, None);
+}
+
+#[test]
+fn the_claim_of_the_primary_is_told_from_the_others() {
+    let (v, mut o) = with_claims();
+    let marks = |o: &Observed| -> Vec<Step> {
+        let chores = run(&v, o).chores.into_iter();
+        chores
+            .filter(|s| matches!(s, Step::MarkClaim { .. }))
+            .collect()
+    };
+    let since = "2023-11-14T21:13:20Z 0000000001".to_owned();
+    assert_eq!(
+        marks(&o),
+        [Step::MarkClaim {
+            claim: "data-db-0".into(),
+            since: since.clone(),
+        }]
+    );
+    o.claims[0].primary_since = Some(since);
+    assert_eq!(marks(&o), []);
+    o.status.election.as_mut().unwrap().epoch = 2;
+    assert_eq!(marks(&o).len(), 1, "by another decision");
+    o.status.election.as_mut().unwrap().completed = false;
+    assert_eq!(marks(&o), []);
+}
+
+#[test]
 fn claims_that_never_bound_are_made_anew_when_the_default_class_is_wanted_again() {
     let (mut v, mut o) = with_claims();
     v.storage.as_mut().unwrap().class = None;

@@ -1,5 +1,8 @@
 //! What sentinels are told, and when they are replaced.
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+
 use super::*;
 
 #[test]
@@ -103,4 +106,35 @@ fn only_replicas_in_sync_may_be_promoted() {
     o.instances[2].outdated = false;
     v.switchover = Some("db-2".into());
     assert_eq!(priorities(&run(&v, &o)), [set("db-2", "10")]);
+}
+
+#[test]
+fn a_user_that_the_spec_names_no_more_goes_from_the_sentinels() {
+    let (v, mut o) = watched();
+    let record = r#"{"app": ["hash"]}"#;
+    o.objects.server_secret = Some(Secret {
+        data: Some([(users::RECORD_KEY.to_owned(), ByteString(record.into()))].into()),
+        ..Secret::default()
+    });
+    let with = |hash: &str| AclUser {
+        passwords: vec![hash.to_owned()],
+        ..AclUser::default()
+    };
+    view_of(&mut o, 1)
+        .users
+        .insert("app".into(), Some(with("another")));
+    assert!(
+        sentinel_chores(&run(&v, &o)).is_empty(),
+        "it is somebody else's"
+    );
+    view_of(&mut o, 1)
+        .users
+        .insert("app".into(), Some(with("hash")));
+    assert_eq!(
+        sentinel_chores(&run(&v, &o)),
+        [&SentinelStep::SetUsers {
+            sentinel: "db-sentinel-1".into(),
+            users: vec!["app".into()],
+        }]
+    );
 }
