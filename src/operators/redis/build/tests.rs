@@ -122,7 +122,10 @@ fn every_leaf_of_the_spec_changes_what_is_built() {
 #[test]
 fn every_leaf_of_the_sentinels_changes_what_is_built() {
     let mut sentinel = base();
-    super::patch::merge(&mut sentinel, &json!({"mode": "Sentinel", "bootstrap": null}));
+    super::patch::merge(
+        &mut sentinel,
+        &json!({"mode": "Sentinel", "bootstrap": null}),
+    );
     let before = built(&sentinel);
     for (path, patch) in leaves::sentinels() {
         let mut spec = base();
@@ -234,7 +237,11 @@ fn from_replication_to_sentinel_the_pod_template_stays() {
 
 #[test]
 fn sentinels_know_only_hashes_of_the_passwords_of_clients() {
-    let v = validate(&redis(&json!({"mode": "Sentinel", "bootstrap": null})), &Observed::default()).unwrap();
+    let v = validate(
+        &redis(&json!({"mode": "Sentinel", "bootstrap": null})),
+        &Observed::default(),
+    )
+    .unwrap();
     let mut c = credentials();
     c.default = SecretString::from("correct horse battery staple");
     let r = build(&v, &Observed::default(), &c).unwrap();

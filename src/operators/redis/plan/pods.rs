@@ -1,8 +1,12 @@
 //! What is wrong with the pods, in words that a user can act on.
 
+use std::time::Duration;
+
 use super::super::model::{Instance, Observed, PodState, Problem, Server, Validated};
 use super::super::reasons;
-use super::roll::LAME;
+
+/// After so long without an answer, a link or a start, an instance is not waited for any more.
+pub const LAME: Duration = Duration::from_secs(60);
 
 /// A problem for each pod that does not serve, the worst first.
 pub fn problems(v: &Validated, o: &Observed) -> Vec<Problem> {

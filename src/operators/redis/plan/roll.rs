@@ -6,12 +6,9 @@ use jiff::Timestamp;
 
 use super::super::model::{Instance, Observed, Plan, Problem, Step, Validated};
 use super::super::reasons;
-use super::pods::never_served;
+use super::pods::{LAME, never_served};
 use super::replication::{hand_over, hand_over_pauses, successor};
 use super::{permission, surge};
-
-/// After so long without an answer or a link, an instance is not waited for any more.
-pub const LAME: Duration = Duration::from_secs(60);
 
 /// Plans the next restart, given a primary that serves.
 pub fn plan(v: &Validated, o: &Observed, primary: &Instance, now: Timestamp, plan: &mut Plan) {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::super::super::model::{Instance, Member, Observed, Plan, Problem, Topology, Validated};
 use super::super::super::reasons;
 use super::super::permission;
-use super::super::roll::{LAME, restart};
+use super::super::pods::LAME;
+use super::super::roll::restart;
 use super::{about, failover, is_wanted, moves, roles};
 
 /// Plans the next restart. Whether one is due and permitted: then no slots begin to move.
