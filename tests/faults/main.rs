@@ -9,8 +9,8 @@
 //! HERA_FAULT='replication-roll crash-after@17' cargo test --test faults replay -- --nocapture
 //! ```
 //!
-//! Each sweep takes a part of all plans: `HERA_FAULT_PLANS=N` takes N of each workload, `HERA_TEST_LONG=1` all, which are
-//! thousands; with `--config 'profile.dev.package.hera.opt-level=1'` they take a third of the time.
+//! Each sweep takes a part of all plans: `HERA_FAULT_PLANS=N` takes N of each workload, `make test-long` a hundred, with an
+//! optimized program.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

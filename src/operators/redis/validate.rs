@@ -426,7 +426,7 @@ fn max_memory(spec: &RedisSpec, errors: &mut Errors) -> Option<i64> {
         .memory
         .as_ref()
         .and_then(|m| m.max_memory_percent)
-        .unwrap_or(75);
+        .unwrap_or(if spec.storage.is_some() { 65 } else { 75 });
     i64::try_from(u128::from(limit.bytes()) * u128::try_from(percent).unwrap_or(75) / 100).ok()
 }
 

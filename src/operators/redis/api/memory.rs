@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Memory {
-    /// `maxmemory` in percent of the container's memory limit; the rest is for copy-on-write, buffers and fragmentation. Default: 75.
+    /// `maxmemory` in percent of the container's memory limit; the rest is for copy-on-write, buffers and fragmentation. Default: 75, and
+    /// 65 with `storage`, since the files are written by a copy of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 95))]
     pub max_memory_percent: Option<i32>,

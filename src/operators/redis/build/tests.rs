@@ -207,10 +207,41 @@ fn the_pod_template_is_what_it_was() {
     insta::assert_snapshot!("redis_conf", r.start_config_map.data.unwrap()["redis.conf"]);
 }
 
+/// And what servers start with, in each mode and version, with and without volumes and encryption.
+#[test]
+fn the_start_configuration_of_each_version_is_what_it_was() {
+    let storage = json!({"size": "1Gi"});
+    let tls = json!({"secretName": "certificate"});
+    for (name, spec) in [
+        (
+            "standalone_7_volume",
+            json!({"mode": "Standalone", "version": "7.0", "storage": storage}),
+        ),
+        (
+            "replication_valkey_8_tls",
+            json!({"mode": "Replication", "engine": "Valkey", "version": "8.1", "tls": tls}),
+        ),
+        (
+            "sentinel_8_volume",
+            json!({"mode": "Sentinel", "version": "8.0", "storage": storage}),
+        ),
+        ("cluster_8", json!({"mode": "Cluster", "version": "8.0"})),
+        (
+            "cluster_valkey_9_volume_tls",
+            json!({"mode": "Cluster", "engine": "Valkey", "version": "9.0", "storage": storage, "tls": tls}),
+        ),
+    ] {
+        let v = validate(&redis(&spec), &Observed::default()).unwrap();
+        let r = build(&v, &Observed::default(), &credentials()).unwrap();
+        let files = r.start_config_map.data.unwrap();
+        insta::assert_snapshot!(format!("redis_conf_{name}"), files["redis.conf"]);
+    }
+}
+
 /// The same of the sentinels.
 #[test]
 fn the_pod_template_of_the_sentinels_is_what_it_was() {
-    let spec = json!({"mode": "Sentinel", "bootstrap": null, "version": "8.0"});
+    let spec = json!({"mode": "Sentinel", "version": "8.0"});
     let v = validate(&redis(&spec), &Observed::default()).unwrap();
     let r = build(&v, &Observed::default(), &credentials()).unwrap();
     let set = r.statefulsets[1].spec.as_ref().unwrap();
