@@ -400,7 +400,9 @@ async fn a_cluster_is_watched_as_well() {
     for number in 0..112 {
         let key = format!("{{one}}{number}");
         let words = ["SET", &key, &value];
-        let _: String = client.ask(&key, &words).await.expect("a write");
+        if client.ask::<String>(&key, &words).await.is_err() {
+            break;
+        }
     }
     db.wait_for("MemoryHeadroom", "False", &["MemoryNearlyFull"])
         .await;
