@@ -134,7 +134,7 @@ pub struct Faults {
     pub count: u32,
     /// All writes, for the question whether it is quiet.
     pub total: u64,
-    /// When the last write was.
+    /// When the last write was over.
     pub last: Duration,
     /// What was written since it was armed.
     pub log: Vec<String>,
@@ -148,6 +148,8 @@ pub struct Faults {
     pub frozen: Vec<(&'static str, Duration, bool)>,
 }
 
+/// How long Hera waits for an answer, and so for what it does next.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long watches stand still.
 const STILL: Duration = Duration::from_secs(3);
 
@@ -166,7 +168,7 @@ impl Faults {
     }
 
     /// A write of a process. Returns what becomes of it, and the resource whose watches stand still from now on.
-    pub fn write(&mut self, words: String, now: Duration) -> (Fate, Option<&'static str>) {
+    pub fn write(&mut self, words: &str, now: Duration) -> (Fate, Option<&'static str>) {
         self.total += 1;
         self.last = now;
         if !self.armed {
@@ -187,7 +189,10 @@ impl Faults {
             What::CrashBefore => Fate::NotSent,
             What::CrashAfter => Fate::Unseen,
             What::LostReply => Fate::Lost,
-            What::Silence => Fate::Silent,
+            What::Silence => {
+                self.last = now + ANSWER;
+                Fate::Silent
+            }
             What::Reset => Fate::Reset,
             What::Error(code) => Fate::Refused(code),
             What::Overlap => {

@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 use crate::fault::Fate;
 use crate::redis::commands::{self, Caller};
 use crate::redis::resp::{self, Reply};
+use crate::redis::sentinel;
 use crate::redis::server::Connection;
-use crate::world::Shared;
+use crate::redis::writes;
+use crate::world::{Shared, World};
 
 /// How long an exchange takes.
 const LATENCY: Duration = Duration::from_millis(1);
+const SENTINEL_PORT: u16 = 26379;
 /// How often a server that stands still is looked at.
 const STILL: Duration = Duration::from_millis(100);
 
@@ -44,7 +47,7 @@ fn open(shared: &Shared, process: u32, host: &str, port: u16) -> io::Result<Opti
     world.connections += 1;
     let id = world.connections;
     let has_address = world.kubelet.has_address(host);
-    let Some(server) = world.servers.get_mut(host).filter(|_| port == 6379) else {
+    let Some((pod, connections)) = world.listening(host, port) else {
         return if has_address {
             Err(io::ErrorKind::ConnectionRefused.into())
         } else {
@@ -52,17 +55,19 @@ fn open(shared: &Shared, process: u32, host: &str, port: u16) -> io::Result<Opti
         };
     };
     let closed = CancellationToken::new();
-    server.connections.push(Connection {
+    connections.push(Connection {
         id,
         user: String::new(),
         closed: closed.clone(),
     });
+    let pod = pod.to_owned();
     let (near, far) = tokio::io::duplex(1 << 16);
     let session = Session {
         world: shared.clone(),
         process,
         ip: host.to_owned(),
-        pod: server.pod.clone(),
+        port,
+        pod,
         caller: Caller {
             id,
             user: String::new(),
@@ -81,6 +86,7 @@ struct Session {
     world: Shared,
     process: u32,
     ip: String,
+    port: u16,
     pod: String,
     caller: Caller,
 }
@@ -110,8 +116,9 @@ impl Session {
     }
 
     fn forget(&self) {
-        if let Some(server) = self.world.lock().servers.get_mut(&self.ip) {
-            server.connections.retain(|c| c.id != self.caller.id);
+        let mut world = self.world.lock();
+        if let Some((_, connections)) = world.listening(&self.ip, self.port) {
+            connections.retain(|c| c.id != self.caller.id);
         }
     }
 
@@ -130,13 +137,14 @@ impl Session {
     }
 
     fn answer(&mut self, words: &[String]) -> Answer {
-        let mut world = self.world.lock();
+        let shared = self.world.clone();
+        let mut world = shared.lock();
         if world.faults.is_dead(self.process) {
             return Answer::Never;
         }
         let mut fate = Fate::Done;
-        if commands::changes(words) {
-            fate = world.write(format!("{} {}", self.pod, shown(words)));
+        if writes::changes(words) {
+            fate = world.write(format!("{} {}", self.pod, writes::shown(words)));
         }
         match fate {
             Fate::NotSent => return Answer::Never,
@@ -149,13 +157,24 @@ impl Session {
             }
             _ => {}
         }
-        let now = world.now();
-        let reply = commands::run(&mut world.servers, &self.ip, &mut self.caller, words, now);
+        let reply = self.run(&mut world, words);
         match fate {
             Fate::Unseen | Fate::Silent => Answer::Never,
             Fate::Lost => Answer::Closed,
             _ => Answer::Reply(reply),
         }
+    }
+
+    fn run(&mut self, world: &mut World, words: &[String]) -> Reply {
+        let now = world.now();
+        if self.port == SENTINEL_PORT {
+            let chance = &mut world.random;
+            return match world.sentinels.get_mut(&self.ip) {
+                Some(own) => sentinel::commands::run(own, &mut self.caller, words, now, chance),
+                None => Reply::error("ERR the sentinel is gone"),
+            };
+        }
+        commands::run(&mut world.servers, &self.ip, &mut self.caller, words, now)
     }
 }
 
@@ -165,11 +184,14 @@ enum Answer {
     Never,
 }
 
-/// A command without what is secret or long.
-fn shown(words: &[String]) -> String {
-    let words: Vec<&str> = words
-        .iter()
-        .map(|w| if w.len() > 40 { "..." } else { w })
-        .collect();
-    words.join(" ")
+impl World {
+    /// The pod that listens there, and its connections.
+    fn listening(&mut self, host: &str, port: u16) -> Option<(&str, &mut Vec<Connection>)> {
+        if port == SENTINEL_PORT {
+            let found = self.sentinels.get_mut(host)?;
+            return Some((&found.pod, &mut found.connections));
+        }
+        let found = self.servers.get_mut(host).filter(|_| port == 6379)?;
+        Some((&found.pod, &mut found.connections))
+    }
 }

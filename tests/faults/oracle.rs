@@ -10,6 +10,7 @@ use crate::kubernetes::kubelet::decode;
 use crate::kubernetes::store::Key;
 use crate::redis::acl::User;
 use crate::redis::server::{Link, Server};
+use crate::sentinel_oracle as sentinel;
 use crate::workload::{Workload, redis_key};
 use crate::world::{NAMESPACE, World};
 
@@ -23,16 +24,25 @@ pub fn end_state(world: &World) -> BTreeMap<String, Value> {
     for server in world.servers.values() {
         all.insert(format!("server/{}", server.pod), server_state(server));
     }
+    for sentinel in world.sentinels.values() {
+        let users = users_of(&sentinel.users);
+        all.insert(format!("sentinel/{}", sentinel.pod), users);
+    }
     all
 }
 
 fn server_state(server: &Server) -> Value {
     let mut config = server.config.clone();
     config.remove("masterauth");
+    // Whom sentinels promote first, which the primary's own does not say.
+    config.remove("replica-priority");
+    json!({"config": config, "users": users_of(&server.users), "frozen": server.frozen})
+}
+
+fn users_of(users: &BTreeMap<String, User>) -> Value {
     // A user that was needed for a while and may do nothing now is as good as none.
     let useful = |u: &User| u.on || !u.hashes.is_empty();
-    let users: BTreeMap<&String, Value> = server
-        .users
+    let users: BTreeMap<&String, Value> = users
         .iter()
         .filter(|(name, u)| *name != "hera-migration" || useful(u))
         .map(|(name, u)| {
@@ -41,7 +51,7 @@ fn server_state(server: &Server) -> Value {
             (name, state)
         })
         .collect();
-    json!({"config": config, "users": users, "frozen": server.frozen})
+    json!(users)
 }
 
 fn masked(key: &Key, value: &Value) -> Value {
@@ -125,7 +135,12 @@ pub fn is_ready(world: &World) -> bool {
     let mut all = all.into_iter().flatten();
     let frozen = world.servers.values().any(|s| s.frozen);
     let rests = world.store.all("pods").next().is_none();
+    let asked = &redis["metadata"]["annotations"]["redis.hera.dev/switchover"];
+    let election = &redis["status"]["election"];
+    let handed_over =
+        asked.is_null() || (election["candidate"] == *asked && election["completed"] == true);
     redis["status"]["observedGeneration"] == *generation
+        && handed_over
         && !frozen
         && (all.any(|c| c["type"] == "Ready" && c["status"] == "True") || (hibernates && rests))
 }
@@ -155,6 +170,7 @@ pub fn problems(world: &World, workload: &Workload) -> Vec<String> {
         found.extend(cluster::problems(world));
     } else {
         found.extend(replication(world, workload));
+        found.extend(sentinel::problems(world));
     }
     found.extend(logins(world));
     found
@@ -196,14 +212,13 @@ fn logins(world: &World) -> Vec<String> {
             continue;
         };
         let value = |name: &str| decode(text(secret, &format!("/data/{name}")));
-        for server in world.servers.values() {
-            let user = server.users.get(&value("username"));
+        let servers = world.servers.values().map(|s| (&s.pod, &s.users));
+        let sentinels = world.sentinels.values().map(|s| (&s.pod, &s.users));
+        for (pod, users) in servers.chain(sentinels) {
+            let name = value("username");
+            let user = users.get(&name);
             if !user.is_some_and(|u| u.accepts(&value("password"))) {
-                let name = value("username");
-                found.push(format!(
-                    "{} does not take the password of {name}",
-                    server.pod
-                ));
+                found.push(format!("{pod} does not take the password of {name}"));
             }
         }
     }

@@ -16,6 +16,17 @@ const MOST: u32 = 150;
 /// Plans of one workload that are run unless it is said otherwise, and in the long form.
 const SHORT: usize = 1;
 const LONG: usize = 100;
+/// The workloads of mode Sentinel that are run without the long form: sentinels take their time.
+const BRIEF: [&str; 8] = [
+    "sentinel-create",
+    "sentinel-scale-in",
+    "sentinel-rotate",
+    "sentinel-hand-over",
+    "sentinel-crash",
+    "sentinel-evict",
+    "sentinel-from-replication",
+    "sentinel-to-replication",
+];
 
 /// A workload, its end without faults, and what is wrong with it already then.
 struct Case {
@@ -164,7 +175,10 @@ fn sweep(workloads: Vec<Workload>) {
 }
 
 fn all() -> impl Iterator<Item = Workload> {
-    workload::all().into_iter().chain(workload::clusters())
+    workload::all()
+        .into_iter()
+        .chain(workload::sentinels())
+        .chain(workload::clusters())
 }
 
 fn named(part: &str) -> Vec<Workload> {
@@ -179,6 +193,15 @@ fn standalone() {
 #[test]
 fn replication() {
     sweep(named("replication-"));
+}
+
+#[test]
+fn sentinel() {
+    let mut workloads = named("sentinel-");
+    if wanted() == SHORT {
+        workloads.retain(|w| BRIEF.contains(&w.name));
+    }
+    sweep(workloads);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::kubernetes::controllers;
 use crate::kubernetes::kubelet::{self, Kubelet};
 use crate::kubernetes::store::Store;
 use crate::redis::node::slot_of;
+use crate::redis::sentinel::{self, Sentinel};
 use crate::redis::server::{Disk, Server};
 use crate::redis::{gossip, replication};
 
@@ -38,6 +39,8 @@ pub struct World {
     pub kubelet: Kubelet,
     /// By address.
     pub servers: BTreeMap<String, Server>,
+    /// By address.
+    pub sentinels: BTreeMap<String, Sentinel>,
     /// By UID of the claim.
     pub disks: BTreeMap<String, Disk>,
     pub faults: Faults,
@@ -50,7 +53,7 @@ pub struct World {
     pub metrics: Vec<Arc<Metrics>>,
     /// Connections so far.
     pub connections: u64,
-    random: StdRng,
+    pub random: StdRng,
     start: Instant,
     seen: u64,
     alive: usize,
@@ -58,6 +61,7 @@ pub struct World {
     second: u64,
     next: Duration,
     gossip: Duration,
+    sentinel: Duration,
 }
 
 /// The world, shared by all that runs.
@@ -70,6 +74,7 @@ impl Shared {
             store: Store::default(),
             kubelet: Kubelet::default(),
             servers: BTreeMap::new(),
+            sentinels: BTreeMap::new(),
             disks: BTreeMap::new(),
             faults: Faults::default(),
             writer: Writer::default(),
@@ -85,6 +90,7 @@ impl Shared {
             second: 0,
             next: Duration::ZERO,
             gossip: Duration::ZERO,
+            sentinel: Duration::ZERO,
         };
         world.kubelet.reuses = seed % 2 == 1;
         world.store.now = START.to_string();
@@ -115,10 +121,15 @@ impl World {
         self.random.random_range(from..to)
     }
 
+    /// Whether a server or a sentinel runs at this address.
+    pub fn runs_at(&self, ip: &str) -> bool {
+        self.servers.contains_key(ip) || self.sentinels.contains_key(ip)
+    }
+
     /// A write of Hera, and what becomes of it.
     pub fn write(&mut self, words: String) -> Fate {
         let now = self.now();
-        let (fate, still) = self.faults.write(words, now);
+        let (fate, still) = self.faults.write(&words, now);
         if let Some(resource) = still {
             self.store.freeze(resource);
         }
@@ -140,7 +151,7 @@ impl World {
             self.servers.values_mut().for_each(|s| s.frozen = false);
         }
         // Kubernetes has something to do when an object or a process changed, or time moves on what is under way.
-        let alive = self.servers.len();
+        let alive = self.servers.len() + self.sentinels.len();
         let changed = self.store.version() != self.seen || alive != self.alive;
         if changed || (now >= self.next && self.kubelet.is_busy(now)) {
             self.seen = self.store.version();
@@ -155,6 +166,15 @@ impl World {
             self.gossip = now + GOSSIP;
             gossip::step(&mut self.servers, now);
         }
+        if !self.sentinels.is_empty() && now >= self.sentinel {
+            self.sentinel = now + sentinel::TICK;
+            sentinel::step(
+                &mut self.sentinels,
+                &mut self.servers,
+                now,
+                &mut self.random,
+            );
+        }
         replication::step(&mut self.servers, now);
         self.watch_writers(now);
         if self.writer.is_due(now) {
@@ -168,8 +188,11 @@ impl World {
         replication::step(&mut self.servers, now);
     }
 
-    /// Ends the process of a server; what is on its volume stays.
+    /// Ends the process of a server or a sentinel; what is on its volume stays.
     pub fn kill(&mut self, ip: &str) {
+        if let Some(sentinel) = self.sentinels.remove(ip) {
+            sentinel.connections.iter().for_each(|c| c.closed.cancel());
+        }
         if let Some(mut server) = self.servers.remove(ip) {
             server.close(|_| true);
             if let Some(claim) = server.claim {
@@ -266,6 +289,9 @@ impl World {
                 server.data.len(),
                 if server.frozen { " frozen" } else { "" }
             );
+        }
+        for sentinel in self.sentinels.values() {
+            let _ = writeln!(text, "  {}", sentinel.describe());
         }
         for resource in ["statefulsets.apps", "pods", "persistentvolumeclaims"] {
             for (key, value) in self.store.all(resource) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::controllers::{list, text};
 use super::store::{Key, Store, key};
+use crate::redis::sentinel::Sentinel;
 use crate::redis::server::Server;
 use crate::world::World;
 
@@ -149,10 +150,7 @@ fn end(world: &mut World, run: &Run) {
 fn start(world: &mut World, mut run: Run, pod: &Value, claim_key: &Key) -> Run {
     let now = world.now();
     if run.started.is_some() {
-        let alive = run
-            .ip
-            .as_ref()
-            .is_some_and(|ip| world.servers.contains_key(ip));
+        let alive = run.ip.as_ref().is_some_and(|ip| world.runs_at(ip));
         if !alive {
             run.started = None;
             run.due = now + RESTART;
@@ -178,11 +176,18 @@ fn start(world: &mut World, mut run: Run, pod: &Value, claim_key: &Key) -> Run {
         return run;
     };
     let ip = run.ip.clone().unwrap_or_else(|| world.kubelet.address());
+    let image = text(pod, "/spec/containers/0/image");
+    if let Some(id) = sentinel_id(pod) {
+        let sentinel = Sentinel::start(&run.key.2, &ip, id, &files, image);
+        world.sentinels.insert(ip.clone(), sentinel);
+        run.ip = Some(ip);
+        run.started = Some(now);
+        return run;
+    }
     let disk = run.claim.as_ref().map(|claim| {
         let disk = world.disks.entry(claim.clone()).or_default();
         (claim.clone(), std::mem::take(disk))
     });
-    let image = text(pod, "/spec/containers/0/image");
     let server = Server::start(&run.key.2, &ip, now, &files, image, disk);
     world.servers.insert(ip.clone(), server);
     run.ip = Some(ip);
@@ -190,11 +195,26 @@ fn start(world: &mut World, mut run: Run, pod: &Value, claim_key: &Key) -> Run {
     run
 }
 
+/// The id that a sentinel is started with: the script puts the ordinal of the pod behind a prefix.
+fn sentinel_id(pod: &Value) -> Option<String> {
+    let script = text(pod, "/spec/containers/0/command/2");
+    let (_, rest) = script.split_once("sentinel myid ")?;
+    let (prefix, _) = rest.split_once('%')?;
+    let (_, ordinal) = text(pod, "/metadata/name").rsplit_once('-')?;
+    let ordinal: u8 = ordinal.parse().ok()?;
+    Some(format!("{prefix}{ordinal:02x}"))
+}
+
 /// The files that the container sees; `None` while one of their sources is not there.
 fn files(store: &Store, pod: &Value) -> Option<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let namespace = text(pod, "/metadata/namespace");
     for volume in pod["spec"]["volumes"].as_array()? {
+        if let Some(name) = volume["secret"]["secretName"].as_str() {
+            let secret = store.get("secrets", namespace, name)?;
+            let all = secret["data"].as_object().into_iter().flatten();
+            files.extend(all.map(|(n, v)| (n.clone(), decode(v.as_str().unwrap_or_default()))));
+        }
         let sources = volume["projected"]["sources"].as_array();
         for source in sources.into_iter().flatten() {
             let (resource, from) = match (source.get("configMap"), source.get("secret")) {
@@ -223,6 +243,7 @@ fn report(world: &mut World, run: &Run, pod: &Value) {
     let running = run.started.is_some();
     let probed = run.started.is_some_and(|since| now >= since + PROBE);
     let time = world.store.now.clone();
+    let name = text(pod, "/spec/containers/0/name");
     let gates = pod["spec"]["readinessGates"].as_array();
     let gates: Vec<String> = gates
         .into_iter()
@@ -239,7 +260,7 @@ fn report(world: &mut World, run: &Run, pod: &Value) {
             } else {
                 json!({"waiting": {"reason": "CrashLoopBackOff"}})
             };
-            pod["status"]["containerStatuses"] = json!([{"name": "redis", "image": "", "imageID": "", "restartCount": 0, "ready": probed, "state": state}]);
+            pod["status"]["containerStatuses"] = json!([{"name": name, "image": "", "imageID": "", "restartCount": 0, "ready": probed, "state": state}]);
         }
         let holds = |pod: &Value, name: &str| {
             let all = pod["status"]["conditions"].as_array();

@@ -1,5 +1,7 @@
 //! The users of a server.
 
+use std::collections::BTreeMap;
+
 use hera::engines::redis::password_hash;
 
 use super::resp::Reply;
@@ -13,6 +15,22 @@ pub struct User {
     pub commands: Vec<String>,
     pub keys: Vec<String>,
     pub channels: Vec<String>,
+}
+
+/// The users of a process that starts with these files.
+pub fn read(pod: &str, files: &BTreeMap<String, String>) -> BTreeMap<String, User> {
+    let mut users = BTreeMap::from([("default".to_owned(), User::unlimited())]);
+    let file = files.get("users.acl").map(String::as_str);
+    for line in file.unwrap_or_default().lines() {
+        let mut words = line.split_whitespace().skip(1);
+        let Some(name) = words.next() else { continue };
+        let mut user = User::default();
+        for rule in words {
+            user.rule(rule).unwrap_or_else(|why| panic!("{pod}: {why}"));
+        }
+        users.insert(name.to_owned(), user);
+    }
+    users
 }
 
 /// Commands that a rule may name; a real server refuses others.

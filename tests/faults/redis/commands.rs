@@ -7,31 +7,10 @@ use super::acl::User;
 use super::cluster;
 use super::info::info;
 use super::resp::Reply;
-use super::server::{HandOver, Server, normal};
+use super::server::{Connection, HandOver, Server, normal};
 
 /// Directives that a running server does not take.
 const IMMUTABLE: [&str; 4] = ["databases", "io-threads", "tcp-backlog", "cluster-enabled"];
-
-/// Whether a command changes something: only these can go wrong.
-pub fn changes(words: &[String]) -> bool {
-    let word = |n: usize| words.get(n).map(|w| w.to_ascii_uppercase());
-    match (word(0).as_deref(), word(1).as_deref()) {
-        (Some("REPLICAOF" | "FAILOVER" | "MIGRATE" | "CLIENT"), _)
-        | (Some("CONFIG"), Some("SET"))
-        | (Some("ACL"), Some("SETUSER" | "DELUSER")) => true,
-        (Some("CLUSTER"), Some(sub)) => ![
-            "INFO",
-            "NODES",
-            "SHARDS",
-            "MYID",
-            "COUNTKEYSINSLOT",
-            "GETKEYSINSLOT",
-            "GETSLOTMIGRATIONS",
-        ]
-        .contains(&sub),
-        _ => false,
-    }
-}
 
 /// Who sends commands.
 pub struct Caller {
@@ -55,21 +34,11 @@ pub fn run(
     let lower: Vec<String> = words.iter().map(|w| w.to_ascii_lowercase()).collect();
     let command = lower[0].as_str();
     if command == "auth" {
-        return log_in(server, caller, words);
+        return log_in(&server.users, &mut server.connections, caller, words);
     }
-    let Some(user) = server.users.get(&caller.user) else {
-        return Reply::error("NOAUTH Authentication required.");
-    };
     let sub = lower.get(1).map(String::as_str);
-    if !user.may(command, sub) {
-        let what = match (command, sub) {
-            ("acl" | "client" | "config" | "cluster", Some(sub)) => format!("{command}|{sub}"),
-            _ => command.to_owned(),
-        };
-        let name = &caller.user;
-        return Reply::error(format!(
-            "NOPERM User {name} has no permissions to run the '{what}' command"
-        ));
+    if let Some(refused) = refusal(&server.users, caller, command, sub) {
+        return refused;
     }
     match (command, sub) {
         ("ping", _) => Reply::Simple("PONG".into()),
@@ -91,7 +60,7 @@ pub fn run(
         }
         ("config", Some("set")) => config_set(server, &words[2..]),
         ("acl", Some("getuser")) => server.users.get(&words[2]).map_or(Reply::Nil, User::shown),
-        ("acl", Some("setuser")) => set_user(server, &words[2], &words[3..]),
+        ("acl", Some("setuser")) => set_user(&mut server.users, &words[2], &words[3..]),
         ("acl", Some("deluser")) => {
             for name in &words[2..] {
                 server.users.remove(name);
@@ -123,16 +92,47 @@ pub fn run(
     }
 }
 
-fn log_in(server: &mut Server, caller: &mut Caller, words: &[String]) -> Reply {
+/// `AUTH`.
+pub fn log_in(
+    users: &BTreeMap<String, User>,
+    connections: &mut [Connection],
+    caller: &mut Caller,
+    words: &[String],
+) -> Reply {
     let (name, password) = (&words[1], &words[2]);
-    if !server.users.get(name).is_some_and(|u| u.accepts(password)) {
+    if !users.get(name).is_some_and(|u| u.accepts(password)) {
         return Reply::error("WRONGPASS invalid username-password pair or user is disabled.");
     }
     caller.user.clone_from(name);
-    if let Some(connection) = server.connections.iter_mut().find(|c| c.id == caller.id) {
+    if let Some(connection) = connections.iter_mut().find(|c| c.id == caller.id) {
         connection.user.clone_from(name);
     }
     Reply::ok()
+}
+
+/// What is said to a caller that may not run a command.
+pub fn refusal(
+    users: &BTreeMap<String, User>,
+    caller: &Caller,
+    command: &str,
+    sub: Option<&str>,
+) -> Option<Reply> {
+    let Some(user) = users.get(&caller.user) else {
+        return Some(Reply::error("NOAUTH Authentication required."));
+    };
+    if user.may(command, sub) {
+        return None;
+    }
+    let what = match (command, sub) {
+        ("acl" | "client" | "config" | "cluster" | "sentinel", Some(sub)) => {
+            format!("{command}|{sub}")
+        }
+        _ => command.to_owned(),
+    };
+    let name = &caller.user;
+    Some(Reply::error(format!(
+        "NOPERM User {name} has no permissions to run the '{what}' command"
+    )))
 }
 
 fn replica_of(server: &mut Server, words: &[String]) -> Reply {
@@ -228,14 +228,15 @@ fn config_set(server: &mut Server, pairs: &[String]) -> Reply {
     Reply::ok()
 }
 
-fn set_user(server: &mut Server, name: &str, rules: &[String]) -> Reply {
-    let mut user = server.users.get(name).cloned().unwrap_or_default();
+/// `ACL SETUSER`.
+pub fn set_user(users: &mut BTreeMap<String, User>, name: &str, rules: &[String]) -> Reply {
+    let mut user = users.get(name).cloned().unwrap_or_default();
     // A rule may come as one argument or as several.
     for rule in rules.iter().flat_map(|r| r.split_whitespace()) {
         if let Err(why) = user.rule(rule) {
             return Reply::error(why);
         }
     }
-    server.users.insert(name.to_owned(), user);
+    users.insert(name.to_owned(), user);
     Reply::ok()
 }

@@ -52,7 +52,12 @@ pub fn info(
         let syncs = matches!(server.link, Link::Sync(_));
         line("master_sync_in_progress", &i32::from(syncs));
         line("slave_repl_offset", &server.offset);
-        line("slave_priority", &100);
+        if !up {
+            let lost = server.link_lost.map(|at| now.saturating_sub(at).as_secs());
+            let lost = lost.map_or(-1, |s| i64::try_from(s).unwrap_or_default());
+            line("master_link_down_since_seconds", &lost);
+        }
+        line("slave_priority", &server.config["replica-priority"]);
     } else {
         line("role", &"master");
     }

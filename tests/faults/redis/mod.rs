@@ -8,4 +8,6 @@ pub mod info;
 pub mod node;
 pub mod replication;
 pub mod resp;
+pub mod sentinel;
 pub mod server;
+pub mod writes;

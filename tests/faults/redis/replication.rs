@@ -19,7 +19,13 @@ pub fn step(servers: &mut BTreeMap<String, Server>, now: Duration) {
     for ip in &ips {
         if let Some(mut replica) = servers.remove(ip) {
             if !replica.frozen {
+                let was_up = replica.link == Link::Up;
                 link(servers, &mut replica, now);
+                if replica.link == Link::Up {
+                    replica.link_lost = None;
+                } else if was_up {
+                    replica.link_lost = Some(now);
+                }
             }
             servers.insert(ip.clone(), replica);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hera::engines::redis::password_hash;
 use tokio_util::sync::CancellationToken;
 
-use super::acl::User;
+use super::acl::{self, User};
 use super::node::{Node, WRITABLE_DELAY};
 
 /// The link of a replica to its primary.
@@ -59,6 +59,8 @@ pub struct Server {
     pub offset: u64,
     pub primary: Option<(String, u16)>,
     pub link: Link,
+    /// When it lost the link that it had.
+    pub link_lost: Option<Duration>,
     /// When it last heard from its primary.
     pub heard: Duration,
     pub config: BTreeMap<String, String>,
@@ -85,7 +87,7 @@ pub fn fresh_id() -> String {
 }
 
 /// What a server has without a line in its file.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("maxmemory", "0"),
     ("maxmemory-policy", "noeviction"),
     ("min-replicas-to-write", "0"),
@@ -94,6 +96,7 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("hz", "10"),
     ("slowlog-max-len", "128"),
     ("databases", "16"),
+    ("replica-priority", "100"),
     ("appendonly", "no"),
     ("save", "3600 1 300 100 60 10000"),
 ];
@@ -117,17 +120,6 @@ impl Server {
             let (host, port) = text.split_once(' ')?;
             Some((host.to_owned(), port.parse().ok()?))
         });
-        let mut users = BTreeMap::from([("default".to_owned(), User::unlimited())]);
-        let file = files.get("users.acl").map(String::as_str);
-        for line in file.unwrap_or_default().lines() {
-            let mut words = line.split_whitespace().skip(1);
-            let Some(name) = words.next() else { continue };
-            let mut user = User::default();
-            for rule in words {
-                user.rule(rule).unwrap_or_else(|why| panic!("{pod}: {why}"));
-            }
-            users.insert(name.to_owned(), user);
-        }
         let (claim, disk) = disk.map_or((None, Disk::default()), |(c, d)| (Some(c), d));
         let login = password_hash(&config.get("masterauth").cloned().unwrap_or_default());
         let clustered = config.get("cluster-enabled").is_some_and(|v| v == "yes");
@@ -148,9 +140,10 @@ impl Server {
             offset: u64::from(primary.is_some()),
             primary,
             link: Link::Down,
+            link_lost: None,
             heard: now,
             config,
-            users,
+            users: acl::read(pod, files),
             paused_until: Duration::ZERO,
             hand_over: None,
             frozen: false,
@@ -184,6 +177,7 @@ impl Server {
         }
         self.primary = Some((host.to_owned(), port));
         self.link = Link::Down;
+        self.link_lost = None;
     }
 
     /// Makes it a primary, which begins a new history.
