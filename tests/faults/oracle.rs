@@ -66,7 +66,11 @@ fn masked(key: &Key, value: &Value) -> Value {
         {
             // A digest also of the owner's UID.
             annotations.remove("hera.dev/desired-hash");
+            // Who is the primary.
             annotations.remove("redis.hera.dev/primary-since");
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
         }
         let owners = metadata
             .get_mut("ownerReferences")
