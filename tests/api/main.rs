@@ -7,10 +7,18 @@ mod apiserver;
 #[path = "../manager/process.rs"]
 mod process;
 
+#[allow(dead_code, clippy::similar_names)]
+#[path = "../faults/kubernetes"]
+mod simulated {
+    pub mod merge;
+    pub mod store;
+}
+
 mod access;
 mod apply;
 mod auth;
 mod bootstrap;
+mod conformance;
 mod crds;
 mod delete;
 mod events;

@@ -11,6 +11,7 @@
 mod access;
 mod cluster;
 mod configuration;
+mod conformance;
 mod copying;
 mod external;
 mod failures;
@@ -22,6 +23,10 @@ mod server;
 mod slots;
 mod tls;
 mod tls_overlap;
+
+#[allow(dead_code, clippy::similar_names)]
+#[path = "../faults/redis/mod.rs"]
+mod simulated;
 
 /// Makes one test of each function for each server: `redis_7_0::...`, and so on.
 macro_rules! on_every_server {
@@ -54,6 +59,10 @@ on_every_server! {
     crate::cluster::nodes_that_all_moved_meet_again => nodes_that_all_moved_meet_again,
     crate::configuration::directives_are_read_and_set => directives_are_read_and_set,
     crate::configuration::a_refused_directive_is_named => a_refused_directive_is_named,
+    crate::conformance::a_simulated_server_answers_as_a_real_one => a_simulated_server_answers_as_a_real_one,
+    crate::conformance::a_simulated_node_answers_as_a_real_one => a_simulated_node_answers_as_a_real_one,
+    crate::conformance::a_simulated_node_waits_as_a_real_one => a_simulated_node_waits_as_a_real_one,
+    crate::conformance::simulated_replicas_keep_histories_as_real_ones_do => simulated_replicas_keep_histories_as_real_ones_do,
     crate::copying::a_copy_has_all_that_was_acknowledged_and_its_own_users => a_copy_has_all_that_was_acknowledged_and_its_own_users,
     crate::copying::writes_go_on_when_the_copy_is_behind => writes_go_on_when_the_copy_is_behind,
     crate::copying::without_the_right_to_pause_writes_have_to_stand_still => without_the_right_to_pause_writes_have_to_stand_still,

@@ -56,6 +56,15 @@ pub fn apply(
     Ok(())
 }
 
+/// Maps that are replaced as a whole, as lists without keys are.
+const ATOMIC: [&str; 5] = [
+    ".selector",
+    ".nodeSelector",
+    ".podSelector",
+    ".namespaceSelector",
+    ".labelSelector",
+];
+
 /// The keys of an item of the list `field`; none: the list is replaced as a whole.
 fn keys(field: &str, item: &Value) -> &'static [&'static str] {
     match field {
@@ -86,7 +95,7 @@ fn keyed(field: &str, list: &[Value]) -> Option<Vec<String>> {
 fn leaves(value: &Value, path: &mut Path, found: &mut BTreeSet<Path>) {
     let field = path.last().cloned().unwrap_or_default();
     match value {
-        Value::Object(map) if !map.is_empty() => {
+        Value::Object(map) if !map.is_empty() && !ATOMIC.contains(&field.as_str()) => {
             for (name, value) in map {
                 path.push(format!(".{name}"));
                 leaves(value, path, found);
@@ -110,7 +119,7 @@ fn leaves(value: &Value, path: &mut Path, found: &mut BTreeSet<Path>) {
 
 fn merge(live: &mut Value, new: &Value, field: &str) {
     match (live, new) {
-        (Value::Object(live), Value::Object(new)) => {
+        (Value::Object(live), Value::Object(new)) if !ATOMIC.contains(&field) => {
             for (name, value) in new {
                 match live.get_mut(name) {
                     Some(old) => merge(old, value, &format!(".{name}")),

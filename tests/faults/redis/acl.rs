@@ -48,7 +48,6 @@ impl User {
 
     /// Applies one rule, or says what is wrong with it.
     pub fn rule(&mut self, rule: &str) -> Result<(), String> {
-        let wrong = |why: &str| Err(format!("ERR Error in ACL SETUSER modifier '{rule}': {why}"));
         match rule {
             "on" => self.on = true,
             "off" => self.on = false,
@@ -68,14 +67,17 @@ impl User {
             "allcommands" | "+@all" => self.commands = vec!["+@all".into()],
             "nocommands" | "-@all" => self.commands = vec!["-@all".into()],
             "sanitize-payload" | "skip-sanitize-payload" => {}
-            _ => return self.longer(rule).or_else(|()| wrong("Syntax error")),
+            _ => {
+                let wrong = |why| format!("ERR Error in ACL SETUSER modifier '{rule}': {why}");
+                return self.longer(rule).map_err(wrong);
+            }
         }
         Ok(())
     }
 
-    fn longer(&mut self, rule: &str) -> Result<(), ()> {
+    fn longer(&mut self, rule: &str) -> Result<(), &'static str> {
         let mut chars = rule.chars();
-        let first = chars.next().ok_or(())?;
+        let first = chars.next().ok_or("Syntax error")?;
         let rest = chars.as_str().to_owned();
         match first {
             '#' if rest.len() == 64 => self.add(rest),
@@ -86,7 +88,7 @@ impl User {
             '&' => push(&mut self.channels, rule),
             '+' | '-' => {
                 if rest.is_empty() || UNKNOWN.contains(&rest.as_str()) {
-                    return Err(());
+                    return Err("Unknown command or category name in ACL");
                 }
                 if self.commands.is_empty() {
                     self.commands.push("-@all".into());
@@ -94,7 +96,7 @@ impl User {
                 self.commands.retain(|c| c[1..] != rest);
                 self.commands.push(rule.to_owned());
             }
-            _ => return Err(()),
+            _ => return Err("Syntax error"),
         }
         Ok(())
     }

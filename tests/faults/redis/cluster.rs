@@ -42,12 +42,6 @@ pub fn run(
         "ADDSLOTSRANGE" => add_slots(node, &words[2..]),
         "REPLICATE" => replicate(node, keys.is_empty(), &word(2)),
         "FORGET" => forget(node, &word(2), now),
-        "RESET" => reset(server),
-        "COUNTKEYSINSLOT" => {
-            let slot: u16 = word(2).parse().unwrap_or_default();
-            let count = keys.iter().filter(|k| slot_of(**k) == slot).count();
-            Reply::Int(i64::try_from(count).unwrap_or_default())
-        }
         "GETKEYSINSLOT" => {
             let slot: u16 = word(2).parse().unwrap_or_default();
             let limit = word(3).parse();
@@ -143,25 +137,6 @@ fn forget(node: &mut Node, id: &str, now: Duration) -> Reply {
     Reply::ok()
 }
 
-fn reset(server: &mut Server) -> Reply {
-    let empty = server.data.is_empty();
-    let Some(node) = server.node.as_mut() else {
-        return Reply::error("ERR");
-    };
-    if node.primary.is_none() && !empty {
-        return Reply::error("ERR CLUSTER RESET can't be called with master nodes containing keys");
-    }
-    *node = Node {
-        id: node.id.clone(),
-        epoch: node.epoch,
-        current: node.current,
-        ..Node::default()
-    };
-    server.data.clear();
-    server.promote();
-    Reply::ok()
-}
-
 fn set_slot(node: &mut Node, keys: &[u64], words: &[String]) -> Reply {
     let Some(slot) = words[0].parse::<u16>().ok() else {
         return Reply::error("ERR Invalid or out of range slot");
@@ -177,14 +152,14 @@ fn set_slot(node: &mut Node, keys: &[u64], words: &[String]) -> Reply {
             node.migrating.remove(&slot);
             node.importing.remove(&slot);
         }
-        _ if !known => return Reply::error(format!("ERR I don't know about node {id}")),
         "IMPORTING" if owned => {
             return Reply::error(format!("ERR I'm already the owner of hash slot {slot}"));
         }
-        "IMPORTING" => drop(node.importing.insert(slot, id)),
         "MIGRATING" if !owned => {
             return Reply::error(format!("ERR I'm not the owner of hash slot {slot}"));
         }
+        _ if !known => return Reply::error(format!("ERR I don't know about node {id}")),
+        "IMPORTING" => drop(node.importing.insert(slot, id)),
         "MIGRATING" => drop(node.migrating.insert(slot, id)),
         _ => {
             let holds = keys.iter().any(|key| slot_of(*key) == slot);

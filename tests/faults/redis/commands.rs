@@ -77,6 +77,9 @@ pub fn run(
             server.paused_until = Duration::ZERO;
             Reply::ok()
         }
+        ("client", Some("kill")) if lower[2] == "user" && !server.users.contains_key(&words[3]) => {
+            Reply::error(format!("ERR No such user '{}'", words[3]))
+        }
         ("client", Some("kill")) => Reply::Int(match lower[2].as_str() {
             "user" => server.close(|c| c.user == words[3] && c.id != caller.id),
             _ => server.close(|c| c.id != caller.id),
