@@ -13,10 +13,14 @@ fn external(over: Value) -> Value {
 
 /// Specs with a source that is refused, and the field that the message names.
 pub fn bad_bootstrap() -> Vec<(Value, &'static str)> {
-    let mut cluster = external(json!({}));
-    cluster["mode"] = json!("Cluster");
+    let of_mode = |mode: &str| {
+        let mut spec = external(json!({}));
+        spec["mode"] = json!(mode);
+        spec
+    };
     vec![
-        (cluster, "spec.bootstrap"),
+        (of_mode("Cluster"), "spec.bootstrap"),
+        (of_mode("Sentinel"), "spec.bootstrap"),
         (
             external(json!({"host": ""})),
             "spec.bootstrap.external.host",

@@ -52,11 +52,11 @@ pub async fn install(client: &Client) {
     }
 }
 
-fn untyped(client: &Client, namespace: &str) -> Api<DynamicObject> {
+pub fn untyped(client: &Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<Redis>(&()))
 }
 
-fn object(name: &str, spec: &Value) -> Value {
+pub fn object(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": Redis::api_version(&()), "kind": Redis::kind(&()),
         "metadata": {"name": name}, "spec": spec
@@ -491,6 +491,11 @@ async fn what_cannot_change_is_refused_with_its_field() {
         (
             json!({"services": {"ipFamilies": ["IPv4"]}}),
             json!({"services": {"ipFamilies": ["IPv6"]}}),
+            "spec.services.ipFamilies",
+        ),
+        (
+            json!({"services": {"ipFamilies": ["IPv6"]}}),
+            json!({"services": null}),
             "spec.services.ipFamilies",
         ),
         (

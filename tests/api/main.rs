@@ -27,4 +27,5 @@ mod manager;
 mod monitoring;
 mod objects;
 mod partial;
+mod removal;
 mod status;

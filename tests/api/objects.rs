@@ -26,9 +26,9 @@ use crate::{
     fixtures::{live, start},
 };
 
-const MANAGER: &str = "hera-redis";
+pub const MANAGER: &str = "hera-redis";
 
-fn credentials() -> Credentials {
+pub fn credentials() -> Credentials {
     Credentials {
         default: "a".repeat(32).into(),
         operator: "b".repeat(32).into(),
@@ -70,7 +70,7 @@ fn specs() -> Vec<Value> {
     specs
 }
 
-async fn create(client: &Client, namespace: &str, name: &str, spec: &Value) -> Redis {
+pub async fn create(client: &Client, namespace: &str, name: &str, spec: &Value) -> Redis {
     let object: Redis = serde_json::from_value(json!({
         "apiVersion": Redis::api_version(&()), "kind": "Redis", "metadata": {"name": name}, "spec": spec
     }))
@@ -199,87 +199,4 @@ async fn what_is_built_is_accepted_and_converges() {
             );
         }
     }
-}
-
-#[tokio::test]
-async fn what_is_no_longer_wanted_is_gone_as_if_it_had_never_been() {
-    let (client, ns) = start().await;
-    crds::install(&client).await;
-    let full = json!({
-        "storage": {"size": "1Gi"}, "config": {"maxclients": "100"},
-        "resources": {"limits": {"memory": "1Gi"}},
-        "services": {"primary": {"type": "LoadBalancer", "annotations": {"a": "b"}, "labels": {"c": "d"}}},
-        "podTemplate": {"spec": {"priorityClassName": "high"}, "metadata": {"annotations": {"x": "y"}}}
-    });
-    let plain = json!({"storage": {"size": "1Gi"}});
-    let redis = create(&client, &ns, "r", &full).await;
-    let twin = create(&client, &ns, "t", &plain).await;
-    let build = |redis: &Redis, spec: &Value| {
-        let mut redis = redis.clone();
-        redis.spec = serde_json::from_value(spec.clone()).expect("a spec");
-        let observed = Observed::default();
-        let valid = validate(&redis, &observed).expect("valid");
-        build::build(&valid, &observed, &credentials()).expect("it can be built")
-    };
-    for (owner, spec, fresh) in [
-        (&redis, &full, true),
-        (&redis, &plain, false),
-        (&twin, &plain, true),
-    ] {
-        let items = items(&client, &ns, &build(owner, spec), &[], fresh).await;
-        apply::apply_groups(&client, MANAGER, vec![items])
-            .await
-            .expect("applied");
-    }
-    // The twin never had what was taken away from the other one.
-    let comparable = |object: Value, name: &str| {
-        let text = object
-            .to_string()
-            .replace(&format!("\"{name}-"), "\"NAME-")
-            .replace(&format!("\"{name}\""), "\"NAME\"");
-        let mut object: Value = serde_json::from_str(&text).expect("JSON");
-        let kept = json!({
-            "labels": object["metadata"]["labels"],
-            "annotations": object["metadata"]["annotations"].as_object().map(|a| a.keys().cloned().collect::<Vec<_>>())
-        });
-        object["metadata"] = kept;
-        for own in ["clusterIP", "clusterIPs"] {
-            if let Some(spec) = object["spec"].as_object_mut() {
-                spec.remove(own);
-            }
-        }
-        object.as_object_mut().expect("an object").remove("status");
-        object
-    };
-    let sets = [
-        comparable(as_json(&live::<StatefulSet>(&client, &ns, "r").await), "r"),
-        comparable(as_json(&live::<StatefulSet>(&client, &ns, "t").await), "t"),
-    ];
-    assert_eq!(sets[0]["spec"]["template"], sets[1]["spec"]["template"]);
-    assert_eq!(sets[0], sets[1]);
-    let services = Api::<Service>::namespaced(client.clone(), &ns)
-        .list(&kube::api::ListParams::default())
-        .await
-        .expect("listed");
-    let of = |name: &str| -> Vec<Value> {
-        let mut all: Vec<_> = services
-            .items
-            .iter()
-            .filter(|s| {
-                s.labels()
-                    .get("app.kubernetes.io/instance")
-                    .map(String::as_str)
-                    == Some(name)
-            })
-            .map(|s| comparable(as_json(s), name))
-            .collect();
-        all.sort_by_key(ToString::to_string);
-        all
-    };
-    assert!(!of("r").is_empty());
-    assert_eq!(of("r"), of("t"));
-}
-
-fn as_json(object: &impl serde::Serialize) -> Value {
-    serde_json::to_value(object).expect("JSON")
 }

@@ -90,6 +90,7 @@ pub use update::{Day, MaintenanceWindow, PrimaryUpdate, Update};
     validation = Rule::new("(self.mode == 'Cluster') == (oldSelf.mode == 'Cluster')").message("spec.mode: cannot be changed to or from Cluster; create another Redis and move the data by replication"),
     validation = Rule::new("self.engine == oldSelf.engine").message("spec.engine: cannot be changed; create another Redis and move the data"),
     validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message("spec.storage: cannot be added or removed later; create another Redis and move the data"),
+    validation = Rule::new("!has(oldSelf.services) || !has(oldSelf.services.ipFamilies) || (has(self.services) && has(self.services.ipFamilies))").message("spec.services.ipFamilies: cannot be removed later, because a Service keeps its first family"),
     validation = Rule::new("has(oldSelf.bootstrap) || !has(self.bootstrap)").message("spec.bootstrap: can only be given when the Redis is created; create another Redis"),
     validation = Rule::new("!has(self.bootstrap) || self.mode in ['Standalone', 'Replication']").message("spec.bootstrap: only in modes Standalone and Replication"),
     validation = Rule::new("!has(self.bootstrap) || !self.bootstrap.external.tls || has(self.tls)").message("spec.bootstrap.external.tls: needs spec.tls, whose ca.crt says which certificates are trusted"),

@@ -73,13 +73,14 @@ pub(super) fn policy(policy: Option<TrafficPolicy>) -> Option<String> {
 pub(super) fn families_of_service(v: &Validated) -> ServiceSpec {
     let families = v.services.ip_families.iter();
     let families: Vec<String> = families.map(|f| f.word().to_owned()).collect();
-    let policy = v.services.ip_family_policy.map(|policy| match policy {
-        IpFamilyPolicy::SingleStack => "SingleStack",
-        IpFamilyPolicy::PreferDualStack => "PreferDualStack",
-        IpFamilyPolicy::RequireDualStack => "RequireDualStack",
-    });
+    // Without a word the server keeps what a Service had before.
+    let policy = match v.services.ip_family_policy {
+        None | Some(IpFamilyPolicy::SingleStack) => "SingleStack",
+        Some(IpFamilyPolicy::PreferDualStack) => "PreferDualStack",
+        Some(IpFamilyPolicy::RequireDualStack) => "RequireDualStack",
+    };
     ServiceSpec {
-        ip_family_policy: policy.map(str::to_owned),
+        ip_family_policy: Some(policy.to_owned()),
         ip_families: Some(families).filter(|families| !families.is_empty()),
         ..ServiceSpec::default()
     }

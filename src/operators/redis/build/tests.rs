@@ -17,6 +17,7 @@ use super::super::api::{Redis, RedisSpec};
 use super::super::model::{Credentials, Instance, Observed, Server};
 use super::super::validate::validate;
 use super::{Published, build, endpoint_slices};
+use leaves::base;
 
 fn redis(spec: &Value) -> Redis {
     let spec: RedisSpec = serde_json::from_value(spec.clone()).unwrap();
@@ -93,20 +94,6 @@ fn serving() -> Instance {
         server: Server::Up(Box::default()),
         ..Instance::default()
     }
-}
-
-fn base() -> Value {
-    json!({
-        "mode": "Replication", "replicas": 4, "version": "8.0", "storage": {"size": "1Gi", "storageClassName": "slow"},
-        "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
-        "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
-        "services": {"primary": {"type": "LoadBalancer"}, "replicas": {"type": "LoadBalancer"}, "external": {"type": "LoadBalancer"}},
-        "tls": {"secretName": "certificate", "clientAuth": "Off"},
-        "bootstrap": {"external": {"host": "old", "passwordSecretRef": {"name": "s", "key": "k"}}},
-        "monitoring": {"exporter": {}, "podMonitor": {}, "rules": {}},
-        "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["c"]}]}}]},
-        "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
-    })
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::engines::redis::{FailoverState, ReplicaLink};
 mod bootstrap;
 mod capacity;
 mod certificates;
+mod configuration;
 mod elections;
 mod first;
 mod permissions;

@@ -1,21 +1,37 @@
 //! For each leaf of the spec another valid value.
 
+mod observability;
+mod services;
+
 use serde_json::{Value, json};
 
-/// Patches of [`super::base`].
+/// A spec that uses much, so that there is something to change.
+pub fn base() -> Value {
+    json!({
+        "mode": "Replication", "replicas": 4, "version": "8.0", "storage": {"size": "1Gi", "storageClassName": "slow"},
+        "resources": {"limits": {"memory": "1Gi", "cpu": "1"}, "requests": {"memory": "1Gi"}},
+        "memory": {"maxMemoryPercent": 75, "policy": "noeviction"}, "auth": {"passwordSecretRef": {"name": "s", "key": "k"}, "users": [{"name": "app", "rules": "+get", "passwordSecretRefs": [{"name": "s", "key": "k"}]}]},
+        "services": {"primary": {"type": "LoadBalancer"}, "replicas": {"type": "LoadBalancer"}, "external": {"type": "LoadBalancer"}},
+        "tls": {"secretName": "certificate", "clientAuth": "Off"},
+        "bootstrap": {"external": {"host": "old", "passwordSecretRef": {"name": "s", "key": "k"}}},
+        "monitoring": {"exporter": {}, "podMonitor": {}, "rules": {}},
+        "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["c"]}]}}]},
+        "update": {"window": {"days": ["Monday"], "start": "02:00", "durationMinutes": 60, "timeZone": "UTC"}},
+    })
+}
+
+/// Patches of [`base`].
 pub fn changes() -> Vec<(&'static str, Value)> {
-    let own = [
+    [
         data(),
         bootstrap(),
         auth(),
-        service(),
-        network(),
+        operation(),
+        services::changes(),
         sentinels(),
+        observability::changes(),
     ]
-    .concat();
-    own.into_iter()
-        .chain(super::observability::changes())
-        .collect()
+    .concat()
 }
 
 /// Where the first data comes from.
@@ -44,7 +60,7 @@ fn bootstrap() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The sentinels, each over [`super::base`] in mode Sentinel.
+/// The sentinels, each over [`base`] in mode Sentinel.
 pub fn sentinels() -> Vec<(&'static str, Value)> {
     let over = |value: Value| json!({"mode": "Sentinel", "bootstrap": null, "sentinel": value});
     vec![
@@ -189,8 +205,8 @@ fn auth() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// When things happen.
-fn service() -> Vec<(&'static str, Value)> {
+/// How it is reached encrypted, when things happen, and what Hera has no field for.
+fn operation() -> Vec<(&'static str, Value)> {
     vec![
         ("tls.secretName", json!({"tls": {"secretName": "other"}})),
         ("tls.plaintext", json!({"tls": {"plaintext": "Allowed"}})),
@@ -233,104 +249,6 @@ fn service() -> Vec<(&'static str, Value)> {
             "update.window.timeZone",
             json!({"update": {"window": {"timeZone": "Asia/Tokyo"}}}),
         ),
-    ]
-}
-
-/// The Services, and all else.
-fn network() -> Vec<(&'static str, Value)> {
-    vec![
-        (
-            "services.primary.type",
-            json!({"services": {"primary": {"type": "NodePort"}}}),
-        ),
-        (
-            "services.primary.annotations",
-            json!({"services": {"primary": {"annotations": {"a": "b"}}}}),
-        ),
-        (
-            "services.primary.labels",
-            json!({"services": {"primary": {"labels": {"a": "b"}}}}),
-        ),
-        (
-            "services.replicas.type",
-            json!({"services": {"replicas": {"type": "NodePort"}}}),
-        ),
-        (
-            "services.replicas.annotations",
-            json!({"services": {"replicas": {"annotations": {"a": "b"}}}}),
-        ),
-        (
-            "services.replicas.labels",
-            json!({"services": {"replicas": {"labels": {"a": "b"}}}}),
-        ),
-        (
-            "services.primary.nodePort",
-            json!({"services": {"primary": {"nodePort": 30001}}}),
-        ),
-        (
-            "services.primary.loadBalancerClass",
-            json!({"services": {"primary": {"loadBalancerClass": "x"}}}),
-        ),
-        (
-            "services.primary.loadBalancerSourceRanges",
-            json!({"services": {"primary": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
-        ),
-        (
-            "services.primary.externalTrafficPolicy",
-            json!({"services": {"primary": {"externalTrafficPolicy": "Local"}}}),
-        ),
-        (
-            "services.replicas.nodePort",
-            json!({"services": {"replicas": {"nodePort": 30001}}}),
-        ),
-        (
-            "services.replicas.loadBalancerClass",
-            json!({"services": {"replicas": {"loadBalancerClass": "x"}}}),
-        ),
-        (
-            "services.replicas.loadBalancerSourceRanges",
-            json!({"services": {"replicas": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
-        ),
-        (
-            "services.replicas.externalTrafficPolicy",
-            json!({"services": {"replicas": {"externalTrafficPolicy": "Local"}}}),
-        ),
-        (
-            "services.external.type",
-            json!({"services": {"external": {"type": "NodePort"}}}),
-        ),
-        (
-            "services.external.host",
-            json!({"services": {"external": {"host": "{pod}.example.org"}}}),
-        ),
-        (
-            "services.external.annotations",
-            json!({"services": {"external": {"annotations": {"a": "{pod}"}}}}),
-        ),
-        (
-            "services.external.labels",
-            json!({"services": {"external": {"labels": {"a": "b"}}}}),
-        ),
-        (
-            "services.external.loadBalancerClass",
-            json!({"services": {"external": {"loadBalancerClass": "x"}}}),
-        ),
-        (
-            "services.external.loadBalancerSourceRanges",
-            json!({"services": {"external": {"loadBalancerSourceRanges": ["192.0.2.0/24"]}}}),
-        ),
-        (
-            "services.external.externalTrafficPolicy",
-            json!({"services": {"external": {"externalTrafficPolicy": "Local"}}}),
-        ),
-        (
-            "services.ipFamilyPolicy",
-            json!({"services": {"ipFamilyPolicy": "PreferDualStack"}}),
-        ),
-        (
-            "services.ipFamilies",
-            json!({"services": {"ipFamilies": ["IPv6"]}}),
-        ),
         (
             "podTemplate",
             json!({"podTemplate": {"spec": {"priorityClassName": "high"}}}),
@@ -341,6 +259,8 @@ fn network() -> Vec<(&'static str, Value)> {
 /// An issuer in place of a Secret.
 fn issuer(over: &Value) -> Value {
     let mut issuer = json!({"name": "ca", "kind": "Issuer", "group": "cert-manager.io"});
-    super::super::patch::merge(&mut issuer, over);
+    for (name, value) in over.as_object().into_iter().flatten() {
+        issuer[name] = value.clone();
+    }
     json!({"tls": {"secretName": null, "issuerRef": issuer}})
 }
