@@ -7,6 +7,8 @@ source tests/cluster/lib/common.sh
 
 cargo fmt --check
 cargo clippy --all-targets --locked -- -D warnings
+cargo fmt --manifest-path fuzz/Cargo.toml --check
+cargo clippy --manifest-path fuzz/Cargo.toml --locked -- -D warnings
 
 packages shellcheck:shellcheck
 shellcheck --external-sources --source-path=SCRIPTDIR:. tests/cluster/cluster tests/cluster/selftest hack/*.sh .ci/run
