@@ -24,7 +24,7 @@ mod slots;
 mod tls;
 mod tls_overlap;
 
-#[allow(dead_code, clippy::similar_names)]
+#[allow(dead_code, unused_imports, clippy::similar_names)]
 #[path = "../faults/redis/mod.rs"]
 mod simulated;
 

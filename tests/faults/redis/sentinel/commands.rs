@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 
+use super::super::acl::User;
+use super::super::commands::{Caller, log_in, refusal, set_user};
+use super::super::resp::Reply;
 use super::failover;
 use super::{Failover, Monitored, Seen, Sentinel, Stage};
-use crate::redis::acl::User;
-use crate::redis::commands::{Caller, log_in, refusal, set_user};
-use crate::redis::resp::Reply;
 
 const UNKNOWN: &str = "ERR No such master with that name";
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+use super::super::server::HandOver;
 use super::step::{Others, Servers, point};
 use super::{Failover, INFO, Monitored, PING, Pointed, Seen, Sentinel, Stage};
-use crate::redis::server::HandOver;
 
 /// An election that is not won after this is given up.
 const ELECTION: Duration = Duration::from_secs(10);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::resp::Reply;
 use super::{Monitored, Peer, Seen, Stage};
-use crate::redis::resp::Reply;
 
 fn pairs(list: Vec<(&str, String)>) -> Reply {
     let words = list

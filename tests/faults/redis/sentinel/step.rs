@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 
+use super::super::server::{Link, Server};
 use super::failover;
 use super::{INFO, Monitored, PING, Peer, Pointed, Seen, Sentinel, Stage};
-use crate::redis::server::{Link, Server};
 
 /// Between two greetings.
 const HELLO: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use crate::operators::redis::plan::election::{self, Electorate, Verdict, related
 use crate::operators::redis::{reasons, status};
 
 /// A hand-over that did not begin is not tried any longer.
-const HAND_OVER_PATIENCE: Duration = Duration::from_secs(10);
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(20);
 /// After so long without a primary the sentinels are not waited for any more.
 const FAILOVER_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a primary that the sentinels do not speak of may be one that they are about to.

@@ -13,7 +13,7 @@ use crate::operators::redis::plan::pods::never_served;
 use crate::operators::redis::reasons;
 
 /// A sentinel that gives no answer for so long is replaced: it holds nothing.
-const HUNG_AFTER: Duration = Duration::from_secs(10);
+const HUNG_AFTER: Duration = Duration::from_secs(30);
 
 /// Plans which pod of a sentinel is deleted.
 pub fn plan(
