@@ -71,6 +71,7 @@ fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
         1 => any::<String>(),
+        1 => Just(String::new()),
     ]
 }
 
@@ -90,7 +91,54 @@ fn reply() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Real answers of which a part was replaced.
+/// The strings of a reply: each with where it begins, where its content begins, and where that ends.
+fn strings(reply: &[u8]) -> Vec<(usize, usize, usize)> {
+    let (mut at, mut found) = (0, Vec::new());
+    while let Some(length) = reply[at..].windows(2).position(|w| w == b"\r\n") {
+        let (line, content) = (&reply[at..at + length], at + length + 2);
+        let size = line
+            .strip_prefix(b"$")
+            .and_then(|n| std::str::from_utf8(n).ok());
+        let start = at;
+        at = content;
+        if let Some(size) = size.and_then(|n| n.parse::<usize>().ok()) {
+            found.push((start, content, content + size));
+            at = content + size + 2;
+        }
+    }
+    found
+}
+
+/// Which part of an answer is replaced: some bytes, or all.
+fn part() -> impl Strategy<Value = Option<(prop::sample::Index, usize)>> {
+    prop::option::of((any::<prop::sample::Index>(), 0..12_usize))
+}
+
+fn replace(bytes: &mut Vec<u8>, part: Option<(prop::sample::Index, usize)>, by: Vec<u8>) {
+    let (at, length) = part.map_or((0, bytes.len()), |(at, length)| {
+        (at.index(bytes.len() + 1), length)
+    });
+    let end = (at + length).min(bytes.len());
+    bytes.splice(at..end, by);
+}
+
+/// Real replies one string of which says something else.
+fn altered() -> impl Strategy<Value = Vec<u8>> {
+    let seeds: Vec<Vec<u8>> = seeds("replies").into_iter().map(|seed| seed.1).collect();
+    let seeds = seeds.into_iter().filter(|seed| !strings(seed).is_empty());
+    let seed = prop::sample::select(seeds.collect::<Vec<_>>());
+    let which = any::<prop::sample::Index>();
+    (seed, which, part(), word()).prop_map(|(seed, which, part, by)| {
+        let all = strings(&seed);
+        let (start, content, end) = all[which.index(all.len())];
+        let mut text = seed[content..end].to_vec();
+        replace(&mut text, part, by.into_bytes());
+        let head = format!("${}\r\n", text.len()).into_bytes();
+        [&seed[..start], &head, &text, &seed[end..]].concat()
+    })
+}
+
+/// Real answers a part of which is other bytes.
 fn damaged(folder: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let by = prop_oneof![
         word().prop_map(String::into_bytes),
@@ -98,18 +146,25 @@ fn damaged(folder: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
         reply()
     ];
     let seeds: Vec<Vec<u8>> = seeds(folder).into_iter().map(|seed| seed.1).collect();
-    let place = (any::<prop::sample::Index>(), 0..12_usize);
-    (prop::sample::select(seeds), place, by).prop_map(|(mut seed, (at, length), by)| {
-        let at = at.index(seed.len());
-        let end = (at + length).min(seed.len());
-        seed.splice(at..end, by);
+    (prop::sample::select(seeds), part(), by).prop_map(|(mut seed, part, by)| {
+        replace(&mut seed, part, by);
         seed
     })
 }
 
+/// What a server may answer.
+fn answer() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        5 => altered(),
+        2 => damaged("replies"),
+        2 => reply(),
+        1 => any::<Vec<u8>>(),
+    ]
+}
+
 proptest! {
     #[test]
-    fn no_reply_panics(reply in prop_oneof![reply(), damaged("replies"), any::<Vec<u8>>()]) {
+    fn no_reply_panics(reply in answer()) {
         server::readers(&reply);
     }
 
