@@ -256,7 +256,7 @@ fn replicas(spec: &RedisSpec, errors: &mut Errors) -> i32 {
                 "must be absent in mode Cluster; use spec.shards and spec.replicasPerShard",
             );
         }
-        return 1 + spec.replicas_per_shard.unwrap_or(1);
+        return spec.replicas_per_shard.unwrap_or(1).saturating_add(1);
     }
     for (field, value) in [
         ("spec.shards", spec.shards),

@@ -43,7 +43,7 @@ fn wanted(redis: &Redis) -> Vec<(i32, i32, String)> {
         (0..count).map(move |ordinal| (shard, ordinal, format!("{set}-{ordinal}")))
     };
     if spec.mode == Mode::Cluster {
-        let each = 1 + spec.replicas_per_shard.unwrap_or(1);
+        let each = spec.replicas_per_shard.unwrap_or(1).saturating_add(1);
         let shards = 0..spec.shards.unwrap_or(3);
         return shards
             .flat_map(|shard| pods(shard, set_name(&name, shard), each))

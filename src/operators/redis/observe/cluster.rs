@@ -97,7 +97,7 @@ impl Operator {
             .collect();
         let have: BTreeSet<(i32, i32)> = instances.iter().map(|i| (i.shard, i.ordinal)).collect();
         let wanted = redis.spec.shards.unwrap_or(3);
-        let each = 1 + redis.spec.replicas_per_shard.unwrap_or(1);
+        let each = redis.spec.replicas_per_shard.unwrap_or(1).saturating_add(1);
         let live = |shard: i32| {
             let spec = sets.get(&shard).and_then(|s| s.spec.as_ref());
             spec.and_then(|s| s.replicas).unwrap_or(0)

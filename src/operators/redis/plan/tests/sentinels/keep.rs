@@ -20,7 +20,7 @@ fn a_primary_that_serves_is_served_while_the_sentinels_are_silent() {
 fn a_silent_sentinel_is_replaced() {
     let (v, mut o) = watched();
     o.sentinels.pods[1].view = None;
-    o.sentinels.pods[1].pod.server = Server::Silent(Duration::from_secs(20));
+    o.sentinels.pods[1].pod.server = Server::Silent(Duration::from_secs(40));
     let p = run(&v, &o);
     assert!(matches!(
         sentinel_chores(&p)[..],
