@@ -64,7 +64,8 @@ run_unit() {
 
 run_packaging() { cargo test --locked --no-fail-fast --test packaging; }
 
-run_engine() { tests/engine/servers && cargo test --locked --no-fail-fast --test engine -- "${ignored[@]}"; }
+# As those of e2e below.
+run_engine() { tests/engine/servers && cargo test --locked --no-fail-fast --test engine -- --test-threads=8 "${ignored[@]}"; }
 
 run_api() { cargo test --locked --no-fail-fast --test api --test manager -- "${ignored[@]}"; }
 
