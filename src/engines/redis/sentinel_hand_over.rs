@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
@@ -78,8 +79,12 @@ impl SentinelHandOver<'_> {
         let mut begun = false;
         let outcome = self.hand_over_paused(&mut replicas, &mut begun).await;
         if outcome.is_err() && begun {
-            // A failover that goes on would throw away what the primary takes from here on.
+            // A failover that goes on would throw away what the primary takes from here on; one that came about meanwhile counts.
             self.sentinel.sentinel_remove(self.name).await?;
+            if let Some(address) = primary_among(&mut replicas).await {
+                self.primary.replica_of(&address).await?;
+                return Ok(address);
+            }
         }
         let unpaused = self.primary.unpause_writes().await;
         let address = outcome?;
@@ -126,24 +131,28 @@ impl SentinelHandOver<'_> {
     ) -> Result<Address, SentinelHandOverError> {
         let deadline = Instant::now() + PROMOTION;
         while Instant::now() < deadline {
-            for replica in &mut *replicas {
-                if let Some(since) = &mut paused
-                    && since.elapsed() >= PAUSE_AGAIN
-                {
-                    *since = Instant::now();
-                    self.primary.pause_writes(PAUSE).await?;
-                }
-                // One that does not answer cannot be seen to be primary; the others can.
-                if let Ok(info) = replica.info().await
-                    && info.role == Role::Primary
-                {
-                    return Ok(replica.target.address.clone());
-                }
+            if let Some(since) = &mut paused
+                && since.elapsed() >= PAUSE_AGAIN
+            {
+                *since = Instant::now();
+                self.primary.pause_writes(PAUSE).await?;
+            }
+            if let Some(address) = primary_among(replicas).await {
+                return Ok(address);
             }
             sleep(STEP).await;
         }
         Err(SentinelHandOverError::NotPromoted)
     }
+}
+
+/// One that does not answer cannot be seen to be primary; the others can, and are not kept waiting for it.
+async fn primary_among(replicas: &mut [Replica<'_>]) -> Option<Address> {
+    let asked = replicas.iter_mut().map(|replica| async {
+        let info = replica.info().await.ok()?;
+        (info.role == Role::Primary).then(|| replica.target.address.clone())
+    });
+    join_all(asked).await.into_iter().flatten().next()
 }
 
 /// A replica, and the connection to it while there is one.

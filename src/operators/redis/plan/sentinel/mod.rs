@@ -93,18 +93,14 @@ pub fn would_choose(v: &Validated, o: &Observed, pod: &str) -> bool {
 }
 
 /// The sentinel that leads a hand-over to this pod: one that would choose it. What a sentinel knows of offsets changes by the second, so
-/// when nobody asked for this very pod, any leads: all that it can choose have everything.
+/// when nobody asked for this very pod, one leads that would choose another in sync.
 pub fn leader<'a>(v: &Validated, o: &'a Observed, pod: &str) -> Option<&'a Sentinel> {
     let truth = Truth::of(v, o);
-    let choosing = truth.chooser(|i| i.pod == pod).map(|(s, _)| s);
     let asked_for = v.switchover.as_deref() == Some(pod);
-    choosing.or_else(|| {
-        truth
-            .watching()
-            .next()
-            .map(|(s, ..)| s)
-            .filter(|_| !asked_for)
-    })
+    let primary = o.instances.iter().find(|i| i.is_primary());
+    let in_sync = |i: &Instance| !asked_for && primary.is_some_and(|p| i.in_sync_with(p));
+    let choosing = truth.chooser(|i| i.pod == pod);
+    choosing.or_else(|| truth.chooser(in_sync)).map(|(s, _)| s)
 }
 
 /// Whether a sentinel watches, and the pods that any of them could choose.
