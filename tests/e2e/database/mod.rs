@@ -1,8 +1,8 @@
 //! One database after the other, several at a time.
 pub mod bootstrap;
+pub mod cluster;
 
 mod adopt;
-mod cluster;
 mod config;
 mod control;
 mod crash;
