@@ -22,15 +22,6 @@ const SERVER_METADATA: [&str; 7] = [
     "uid",
 ];
 
-/// Whether `desired` has to be sent, given what is on the server. Pure.
-pub fn needs_apply(desired: &Value, observed: Option<&Value>) -> bool {
-    let desired = normalized(desired.clone());
-    match observed {
-        Some(observed) => differs(&desired, &hash(&desired), observed),
-        None => true,
-    }
-}
-
 pub(super) fn differs(desired: &Value, hash: &str, observed: &Value) -> bool {
     let known = observed
         .pointer("/metadata/annotations")
@@ -120,6 +111,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// As an apply decides.
+    fn needs_apply(desired: &Value, observed: Option<&Value>) -> bool {
+        let desired = normalized(desired.clone());
+        match observed {
+            Some(observed) => differs(&desired, &hash(&desired), observed),
+            None => true,
+        }
+    }
 
     /// As the server would keep it: what was applied, and more.
     fn stored(desired: &Value) -> Value {

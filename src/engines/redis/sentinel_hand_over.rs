@@ -77,13 +77,15 @@ impl SentinelHandOver<'_> {
             return self.promoted(&mut replicas, None).await;
         }
         let mut begun = false;
-        let outcome = self.hand_over_paused(&mut replicas, &mut begun).await;
-        if outcome.is_err() && begun {
-            // A failover that goes on would throw away what the primary takes from here on; one that came about meanwhile counts.
+        let mut outcome = self.hand_over_paused(&mut replicas, &mut begun).await;
+        let refused = matches!(outcome, Err(SentinelHandOverError::NotBegun(_)));
+        if outcome.is_err() && begun && !refused {
+            // A failover that goes on would throw away what the primary takes from here on; one that came about meanwhile counts. Should
+            // the sentinel not answer, the pause runs out by itself.
             self.sentinel.sentinel_remove(self.name).await?;
             if let Some(address) = primary_among(&mut replicas).await {
                 self.primary.replica_of(&address).await?;
-                return Ok(address);
+                outcome = Ok(address);
             }
         }
         let unpaused = self.primary.unpause_writes().await;

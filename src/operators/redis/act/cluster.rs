@@ -411,6 +411,9 @@ impl Route<'_> {
             self.mover
                 .migrate_keys(self.to, alone, LARGE_KEY_LIMIT)
                 .await?;
+            if Instant::now() > self.until {
+                break;
+            }
         }
         Ok(())
     }

@@ -194,6 +194,29 @@ fn the_pod_template_is_what_it_was() {
     insta::assert_snapshot!("redis_conf", r.start_config_map.data.unwrap()["redis.conf"]);
 }
 
+/// The kernel takes connections in place of a process that is stopped, so that a connection is no sign of life.
+#[test]
+fn a_server_that_is_stopped_is_noticed_over_tls_as_well() {
+    let tls = json!({"secretName": "certificate"});
+    for spec in [
+        json!({"mode": "Standalone"}),
+        json!({"mode": "Replication", "tls": tls}),
+        json!({"mode": "Cluster", "tls": tls}),
+        json!({"mode": "Sentinel", "tls": tls}),
+    ] {
+        let v = validate(&redis(&spec), &Observed::default()).unwrap();
+        let r = build(&v, &Observed::default(), &credentials()).unwrap();
+        for set in &r.statefulsets {
+            let pod = set.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+            let probe = pod.containers[0].liveness_probe.as_ref().unwrap();
+            let command = probe.exec.as_ref().and_then(|e| e.command.as_ref());
+            let command = command.unwrap().join(" ");
+            assert!(command.contains(" ping"), "{spec}: {command}");
+            assert_eq!(command.contains("--tls"), v.tls.is_some(), "{spec}");
+        }
+    }
+}
+
 /// And what servers start with, in each mode and version, with and without volumes and encryption.
 #[test]
 fn the_start_configuration_of_each_version_is_what_it_was() {

@@ -102,10 +102,10 @@ pub fn approval(v: &Validated, o: &Observed) -> Option<Problem> {
         return None;
     }
     // Which revision is to be approved is known when the controller of the StatefulSet has seen it.
-    let revision = o.update_revision.as_deref().unwrap_or("(not known yet)");
-    if v.update.approved.as_deref() == Some(revision) {
+    if v.update.approved.is_some() && v.update.approved == o.update_revision {
         return None;
     }
+    let revision = o.update_revision.as_deref().unwrap_or("(not known yet)");
     Some(Problem::of(
         reasons::ApprovalNeeded,
         format!("Redis/{}", v.name),

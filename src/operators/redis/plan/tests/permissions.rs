@@ -120,6 +120,12 @@ fn the_primary_waits_for_the_approval_of_this_very_revision() {
     assert_eq!(restarts(&v, &o), Err(reasons::ApprovalNeeded));
     v.update.approved = Some(REVISION.into());
     assert_eq!(restarts(&v, &o), Ok("to db-1".into()));
+    o.update_revision = None;
+    assert_eq!(
+        restarts(&v, &o),
+        Err(reasons::ApprovalNeeded),
+        "which one is not known"
+    );
 }
 
 /// A pod that serves nothing is replaced whatever was not allowed: that is how a corrected spec heals.

@@ -111,6 +111,20 @@ fn a_pod_that_never_started_is_replaced_at_once_when_the_spec_was_corrected() {
 }
 
 #[test]
+fn a_container_that_has_just_ended_or_is_being_made_is_left_alone() {
+    let (v, mut o) = healthy(3);
+    o.instances[2].outdated = true;
+    o.instances[2].server = Server::Down;
+    o.instances[2].age = Duration::from_secs(3600);
+    o.instances[2].pod_state = PodState::Ended("Error".into());
+    assert_eq!(deleted(&run(&v, &o)), None);
+    o.instances[2].pod_state = PodState::Waiting("ContainerCreating".into(), String::new());
+    assert_eq!(deleted(&run(&v, &o)), Some("db-2"), "for an hour");
+    o.instances[2].age = Duration::from_secs(10);
+    assert_eq!(deleted(&run(&v, &o)), None);
+}
+
+#[test]
 fn the_broken_pod_of_a_database_without_primary_is_replaced_too() {
     let (v, mut o) = healthy(1);
     o.status = RedisStatus::default();

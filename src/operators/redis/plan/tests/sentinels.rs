@@ -392,6 +392,14 @@ fn sentinels_are_rolled_one_by_one_after_the_servers() {
         _ => None,
     };
     assert_eq!(deleted(&run(&v, &o)), Some("db-sentinel-2".into()));
+    o.may_roll = false;
+    let p = run(&v, &o);
+    let told = p.findings.progress.as_ref().map(|p| p.reason);
+    assert_eq!(
+        (deleted(&p), told),
+        (None, Some(reasons::RolloutBudgetExhausted))
+    );
+    o.may_roll = true;
     view_of(&mut o, 0).peers.pop();
     assert_eq!(deleted(&run(&v, &o)), None, "one does not see all others");
     *view_of(&mut o, 0) = view(0, 0);
